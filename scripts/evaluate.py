@@ -1,0 +1,29 @@
+"""Prints a trained run's accuracy on the test images of the dataset it was trained on."""
+
+from _command import Parser, load_tensorflow
+
+
+def main():
+    parser = Parser(__doc__)
+    parser.add_argument("--run-dir", metavar="DIR", help="default: the newest completed run in runs/")
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="folder of MNIST's four IDX files, packed or not (default: $MNIST_DATA_DIR, else a per-user cache folder)",
+    )
+    parser.run(work)
+
+
+def work(args):
+    load_tensorflow(args.debug)
+    from mnist_cnn import evaluate, load_mnist, load_sample, restored, runs
+
+    run = args.run_dir or runs.newest()
+    trained_on = runs.read_json(run, "config.json").get("dataset", {}).get("name")
+    dataset = load_sample() if trained_on == "sample" else load_mnist(args.data_dir)
+    with restored(run) as (session, model):
+        print(f"Accuracy: {evaluate(session, model, dataset.test).accuracy:.4f}")
+
+
+if __name__ == "__main__":
+    main()

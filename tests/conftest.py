@@ -1,0 +1,75 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnist_cnn import Dataset, Split, load_sample
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def mnist_dir():
+    """The folder of the real MNIST; a test that asks for it is skipped where there is none."""
+    folder = os.environ.get("MNIST_DATA_DIR")
+    if not folder:
+        pytest.skip("needs the real MNIST: set MNIST_DATA_DIR to the folder of its four files")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def sample():
+    return load_sample()
+
+
+@pytest.fixture(scope="session")
+def small(sample):
+    """A dataset of 300, 100 and 100 digits, on which a run takes a second or two."""
+
+    def first(split, n):
+        return Split(split.images[:n], split.labels[:n])
+
+    return Dataset("small", first(sample.train, 300), first(sample.validation, 100), first(sample.test, 100))
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Runs a script as a user does, in a folder of its own, where no MNIST can be found unless it is named."""
+
+    def run(name, *arguments, **environment):
+        return subprocess.run(
+            [sys.executable, str(ROOT / "scripts" / name), *map(str, arguments)],
+            cwd=str(tmp_path),
+            env={**_environment(), "XDG_CACHE_HOME": str(tmp_path / "cache"), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+        )
+
+    return run
+
+
+@pytest.fixture
+def python():
+    """Runs Python code in a fresh process, and returns what it printed."""
+
+    def run(code, executable=sys.executable):
+        done = subprocess.run(
+            [executable, "-c", code],
+            cwd=str(ROOT),
+            env=_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def _environment():
+    return {name: value for name, value in os.environ.items() if name != "MNIST_DATA_DIR"}
