@@ -1,0 +1,43 @@
+"""The run that the tutorial published, on the real MNIST: minutes long."""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from conftest import ROOT
+from mnist_cnn.tf1 import tf
+
+PUBLISHED = [0.356, 0.109, 0.074, 0.057, 0.047, 0.039, 0.034, 0.029, 0.025, 0.022, 0.018, 0.016, 0.015, 0.014, 0.013]
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_costs_the_accuracy_and_the_memory_are_as_promised(mnist_dir, tmp_path):
+    # All of it on the reference, its beginning on TensorFlow 2, to keep CI short.
+    epochs = 15 if tf.__version__.startswith("1.") else 3
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "scripts/train.py"), "--data-dir", str(mnist_dir), "--epochs", str(epochs)],
+        cwd=str(tmp_path),
+        stdout=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    said = process.stdout.read()
+    print(said)
+    process.stdout.close()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status
+    assert status == 0
+    *lines, last = said.splitlines()
+    costs = [float(re.fullmatch(r"Epoch: \d{4} Avg\. cost = (\d\.\d{3})", line).group(1)) for line in lines]
+    assert len(costs) == epochs
+    ratios = np.abs(np.log(np.divide(costs, PUBLISHED[:epochs])))
+    assert ratios.mean() <= 0.12
+    assert ratios.max() <= np.log(1.4)
+    accuracy = float(re.fullmatch(r"Accuracy: (\d\.\d{4})", last).group(1))
+    assert accuracy >= (0.9885 if epochs == 15 else 0.98)
+    if epochs == 15:
+        assert usage.ru_maxrss * 1024 < 0.8e9  # the plain script takes 1.9e9

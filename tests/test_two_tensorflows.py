@@ -1,0 +1,57 @@
+"""What TensorFlow 1.15 and 2 promise each other. Needs both: this Python's, and that of $OTHER_PYTHON."""
+
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+
+FIRST_COSTS = """
+import json
+from mnist_cnn import build_model, load_mnist
+from mnist_cnn.data import batch_indices
+from mnist_cnn.tf1 import tf
+train = load_mnist({mnist_dir!r}).train
+with tf.Graph().as_default(), tf.Session() as sess:
+    model = build_model(seed=1)
+    sess.run(tf.global_variables_initializer())
+    costs = []
+    for step in range(20):
+        images, labels = train.batch(batch_indices(len(train), 100, 1, step))
+        feed = {{model.images: images, model.labels: labels, model.keep_prob: 0.8}}
+        costs.append(float(sess.run([model.cost, model.train_op], feed)[0]))
+print(json.dumps([tf.__version__, costs]))
+"""
+
+TRAIN = "from mnist_cnn import *; train(load_sample(), {run!r}, Recipe(2, 100, 0.001, 0.8))"
+
+PREDICT = """
+import json
+from mnist_cnn import *
+with restored({run!r}) as (session, model):
+    print(json.dumps(evaluate(session, model, load_sample().test).predictions.tolist()))
+"""
+
+
+@pytest.fixture(scope="module")
+def other():
+    if not os.environ.get("OTHER_PYTHON"):
+        pytest.skip("needs both TensorFlows: set OTHER_PYTHON to the Python that has the other one")
+    return os.environ["OTHER_PYTHON"]
+
+
+def test_the_first_costs_are_the_same_on_both(python, other, mnist_dir):
+    code = FIRST_COSTS.format(mnist_dir=str(mnist_dir))
+    (version, costs), (other_version, other_costs) = (json.loads(python(code, it)) for it in (sys.executable, other))
+    assert version[0] != other_version[0]
+    np.testing.assert_allclose(costs, other_costs, rtol=0.01)
+
+
+def test_each_reads_the_others_checkpoints(python, other, tmp_path):
+    for number, writer in enumerate((sys.executable, other)):
+        run = str(tmp_path / str(number))
+        python(TRAIN.format(run=run), writer)
+        assert python(PREDICT.format(run=run)) == python(PREDICT.format(run=run), other)
