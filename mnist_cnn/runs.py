@@ -74,9 +74,13 @@ def read_json(run, name):
     return content
 
 
-def checkpoint_prefix(run):
-    """Where a Saver puts a run's checkpoints; it adds the step."""
-    return str(Path(run, "checkpoints", "step"))
+def save(run, session, saver, step):
+    """Writes a checkpoint of the session's variables. Raises OSError where it cannot be written."""
+    checkpoints = Path(run, "checkpoints")
+    try:
+        saver.save(session, str(checkpoints / "step"), step, write_meta_graph=False)
+    except tf.errors.OpError as error:
+        raise OSError(f"{checkpoints}: a checkpoint cannot be written (is the disk full, or read-only?)") from error
 
 
 @contextlib.contextmanager

@@ -54,7 +54,13 @@ def train(dataset, run_dir=None, recipe=ORIGINAL, seed=1, max_steps=None):
         session.run(tf.global_variables_initializer())
         # Beside the variables, these three are all there is to a run's state.
         history, epoch_cost, epoch_seconds = [], 0.0, 0.0
-        with _progress_bar(last_step, recipe.batch_size) as bar:
+        with tqdm(
+            total=last_step * recipe.batch_size,
+            unit=" images",
+            unit_scale=True,
+            leave=False,
+            disable=None,  # where stderr is no terminal
+        ) as bar:
             for step in range(last_step):
                 started = time.perf_counter()
                 images, labels = dataset.train.batch(
@@ -79,11 +85,11 @@ def train(dataset, run_dir=None, recipe=ORIGINAL, seed=1, max_steps=None):
                         }
                     )
                     epoch_cost, epoch_seconds = 0.0, 0.0
-                    saver.save(session, runs.checkpoint_prefix(run), step + 1, write_meta_graph=False)
+                    runs.save(run, session, saver, step + 1)
                     runs.write_history(run, history)
                     _print("Epoch: {epoch:04d} Avg. cost = {avg_cost:.3f}".format(**history[-1]))
         if last_step % steps_per_epoch:
-            saver.save(session, runs.checkpoint_prefix(run), last_step, write_meta_graph=False)
+            runs.save(run, session, saver, last_step)
         test_accuracy = evaluate(session, model, dataset.test).accuracy
     result = {
         "completed": last_step == all_steps,
@@ -112,11 +118,6 @@ def _config(dataset, recipe, seed):
             "numpy": np.__version__,
         },
     }
-
-
-def _progress_bar(steps, batch_size):
-    # disable=None: on a terminal only.
-    return tqdm(total=steps * batch_size, disable=None, unit=" images", unit_scale=True, leave=False)
 
 
 def _print(line):
