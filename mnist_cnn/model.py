@@ -1,4 +1,6 @@
-"""The tutorial's network. Nothing in this file runs it; it only adds to the current graph.
+"""The tutorial's network, and the dense one it improves on. Nothing in this file runs them; it only adds to a graph.
+
+cnn, 824,096 parameters:
 
     images     [N, 28, 28, 1]
     conv1      3x3 window, 32 filters, ReLU, 2x2 max-pool   -> [N, 14, 14, 32]   W1 [3, 3, 1, 32]
@@ -6,30 +8,46 @@
     dense      every feature to 256 units, ReLU, dropout    -> [N, 256]          W3 [3136, 256]
     output     one score for each digit                     -> [N, 10]           W4 [256, 10]
 
-There are no biases: 824,096 parameters.
+mlp, 268,800 parameters:
+
+    images     [N, 28, 28, 1]
+    dense1     every pixel to 256 units, ReLU, dropout      -> [N, 256]          W1 [784, 256]
+    dense2     256 units to 256, ReLU, dropout              -> [N, 256]          W2 [256, 256]
+    output     one score for each digit                     -> [N, 10]           W3 [256, 10]
+
+Neither has biases.
 """
 
 from typing import Any, NamedTuple
 
+from mnist_cnn.errors import InputError
 from mnist_cnn.tf1 import tf
 
-SHAPES = {"W1": [3, 3, 1, 32], "W2": [3, 3, 32, 64], "W3": [7 * 7 * 64, 256], "W4": [256, 10]}
+SHAPES = {
+    "cnn": {"W1": [3, 3, 1, 32], "W2": [3, 3, 32, 64], "W3": [7 * 7 * 64, 256], "W4": [256, 10]},
+    "mlp": {"W1": [28 * 28, 256], "W2": [256, 256], "W3": [256, 10]},
+}
+DROPPED_UNITS = {"cnn": 256, "mlp": 256 + 256}  # the units that dropout chooses from, for each image
 STDDEV = 0.01  # of the initial weights, as published
 
 
 def inference(images, weights, keep_prob=1.0, noise=None):
-    """The network from images to scores.
+    """The network from images to scores: the one that has these weights.
 
     Args:
       images: float32 [N, 28, 28, 1] in [0, 1].
-      weights: the four variables of `create_weights`.
-      keep_prob: float32 in (0, 1], the share of the dense layer's units that dropout keeps.
-      noise: float32 [N, 256] in [0, 1), which decides what is kept (see `dropout_noise`);
+      weights: the variables of `create_weights`.
+      keep_prob: float32 in (0, 1], the share of the dense layers' units that dropout keeps.
+      noise: float32 [N, DROPPED_UNITS] in [0, 1), which decides what is kept (see `dropout_noise`);
         without it nothing is dropped.
 
     Returns:
       logits: float32 [N, 10].
     """
+    return (_cnn if len(weights) == len(SHAPES["cnn"]) else _mlp)(images, weights, keep_prob, noise)
+
+
+def _cnn(images, weights, keep_prob, noise):
     W1, W2, W3, W4 = weights
     with tf.name_scope("conv1"):
         L1 = tf.nn.conv2d(images, W1, strides=[1, 1, 1, 1], padding="SAME")
@@ -42,11 +60,30 @@ def inference(images, weights, keep_prob=1.0, noise=None):
     with tf.name_scope("dense"):
         L3 = tf.reshape(L2, [-1, 7 * 7 * 64])
         L3 = tf.nn.relu(tf.matmul(L3, W3))
-        if noise is not None:
-            # Inverted dropout: what is kept is scaled up, so that evaluation needs no scaling.
-            L3 = L3 / keep_prob * tf.cast(noise < keep_prob, tf.float32)
+        L3 = _dropout(L3, keep_prob, noise)
     with tf.name_scope("output"):
         return tf.matmul(L3, W4, name="logits")
+
+
+def _mlp(images, weights, keep_prob, noise):
+    W1, W2, W3 = weights
+    noise1, noise2 = (None, None) if noise is None else tf.split(noise, 2, axis=1)
+    with tf.name_scope("dense1"):
+        L1 = tf.reshape(images, [-1, 28 * 28])
+        L1 = tf.nn.relu(tf.matmul(L1, W1))
+        L1 = _dropout(L1, keep_prob, noise1)
+    with tf.name_scope("dense2"):
+        L2 = tf.nn.relu(tf.matmul(L1, W2))
+        L2 = _dropout(L2, keep_prob, noise2)
+    with tf.name_scope("output"):
+        return tf.matmul(L2, W3, name="logits")
+
+
+def _dropout(units, keep_prob, noise):
+    if noise is None:
+        return units
+    # What is kept is scaled up, so that evaluation needs no scaling.
+    return units / keep_prob * tf.cast(noise < keep_prob, tf.float32)
 
 
 def loss(logits, labels):
@@ -79,17 +116,18 @@ def training(cost, learning_rate, global_step):
         return tf.train.AdamOptimizer(learning_rate).minimize(cost, global_step=global_step)
 
 
-def create_weights(seed):
-    """The four weights as variables, drawn from N(0, 0.01²) as a function of `seed` alone.
+def create_weights(seed, model="cnn"):
+    """A network's weights as variables, drawn from N(0, 0.01²) as a function of `seed` alone.
 
     Stateless random numbers are the same on TensorFlow 1.15 and 2. Reference variables,
     since TensorFlow 1.15 cannot read a SavedModel that has 2.x's resource variables.
 
     Args:
       seed: an int in 0..2³²-1.
+      model: "cnn" or "mlp".
 
     Returns:
-      [W1, W2, W3, W4], float32, of the shapes in SHAPES.
+      [W1, W2, ...], float32, of the shapes in SHAPES.
     """
     # Dropout draws with [seed, step], so weights take the negative numbers.
     return [
@@ -98,24 +136,25 @@ def create_weights(seed):
             name=name,
             use_resource=False,
         )
-        for number, (name, shape) in enumerate(SHAPES.items(), start=1)
+        for number, (name, shape) in enumerate(SHAPES[model].items(), start=1)
     ]
 
 
-def dropout_noise(batch_size, seed, step):
-    """What decides which of the dense layer's units dropout keeps: a function of (seed, step) alone.
+def dropout_noise(batch_size, seed, step, model="cnn"):
+    """What decides which of the dense layers' units dropout keeps: a function of (seed, step) alone.
 
     Args:
       batch_size: an int, or int32 [].
       seed: an int in 0..2³²-1.
       step: int64 [], zero or more.
+      model: "cnn" or "mlp".
 
     Returns:
-      noise: float32 [batch_size, 256], uniform in [0, 1).
+      noise: float32 [batch_size, DROPPED_UNITS], uniform in [0, 1).
     """
     with tf.name_scope("dropout_noise"):
         seed = tf.stack([tf.constant(seed, tf.int64), tf.cast(step, tf.int64)])
-        return tf.random.stateless_uniform([batch_size, 256], seed=seed)
+        return tf.random.stateless_uniform([batch_size, DROPPED_UNITS[model]], seed=seed)
 
 
 class Model(NamedTuple):
@@ -133,10 +172,11 @@ class Model(NamedTuple):
     global_step: Any  # variable, int64 [], the steps taken
 
 
-def build_model(learning_rate=0.001, seed=1):
-    """Adds the network and its training to the current graph.
+def build_model(model="cnn", learning_rate=0.001, seed=1):
+    """Adds a network and its training to the current graph.
 
     Args:
+      model: "cnn", the tutorial's network, or "mlp", the dense one.
       learning_rate: Adam's; a float, or a float32 [] tensor.
       seed: an int in 0..2³²-1, which alone decides the initial weights and, with the step, dropout.
 
@@ -144,9 +184,12 @@ def build_model(learning_rate=0.001, seed=1):
       A Model.
 
     Raises:
+      InputError: there is no such model.
       RuntimeError: there is no graph to add to (TensorFlow 2 outside `tf.Graph().as_default()`),
         or the graph has the network already.
     """
+    if model not in SHAPES:
+        raise InputError(f"model is {model!r}: it must be one of {', '.join(SHAPES)}")
     if tf.executing_eagerly():
         raise RuntimeError(
             "build_model() adds to a graph, and TensorFlow 2 has none here; write "
@@ -168,12 +211,13 @@ def build_model(learning_rate=0.001, seed=1):
         use_resource=False,
         collections=[tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.GLOBAL_STEP],
     )
-    noise = dropout_noise(tf.shape(images)[0], seed, global_step)
-    logits = inference(images, create_weights(seed), keep_prob, noise)
+    noise = dropout_noise(tf.shape(images)[0], seed, global_step, model)
+    logits = inference(images, create_weights(seed, model), keep_prob, noise)
     cost = loss(logits, labels)
     predictions = tf.argmax(logits, 1, name="predictions")
     correct = tf.equal(predictions, tf.argmax(labels, 1))
-    model = Model(
+    tf.add_to_collection("mnist_cnn", logits)
+    return Model(
         images=images,
         labels=labels,
         keep_prob=keep_prob,
@@ -185,5 +229,3 @@ def build_model(learning_rate=0.001, seed=1):
         accuracy=tf.reduce_mean(tf.cast(correct, tf.float32), name="accuracy"),
         global_step=global_step,
     )
-    tf.add_to_collection("mnist_cnn", model.logits)
-    return model

@@ -5,11 +5,11 @@ import csv
 import io
 import itertools
 import json
-import os
 import time
 from pathlib import Path
 
 from mnist_cnn.errors import InputError
+from mnist_cnn.files import replace
 from mnist_cnn.model import build_model
 from mnist_cnn.tf1 import tf
 
@@ -48,7 +48,7 @@ def newest():
 
 
 def write_json(run, name, content):
-    _write(Path(run, name), json.dumps(content, indent=2) + "\n")
+    replace(Path(run, name), (json.dumps(content, indent=2) + "\n").encode())
 
 
 def write_history(run, rows):
@@ -57,7 +57,7 @@ def write_history(run, rows):
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    _write(Path(run, "history.csv"), text.getvalue())
+    replace(Path(run, "history.csv"), text.getvalue().encode())
 
 
 def read_json(run, name):
@@ -94,7 +94,7 @@ def restored(run):
     if newest_checkpoint is None:
         raise InputError(f"{checkpoints} holds no checkpoint: the run stopped before its first, or is not a run")
     with tf.Graph().as_default(), tf.Session() as session:
-        model = build_model()
+        model = build_model(read_json(run, "config.json").get("model", "cnn"))
         try:
             tf.train.Saver().restore(session, newest_checkpoint)
         except (tf.errors.OpError, ValueError) as error:
@@ -111,12 +111,3 @@ def _create_unique(name):
             return run
         except FileExistsError:
             continue
-
-
-def _write(path, text):
-    temporary = path.with_name(path.name + ".tmp")
-    with open(str(temporary), "w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(str(temporary), str(path))

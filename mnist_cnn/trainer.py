@@ -11,14 +11,15 @@ from tqdm import tqdm
 import mnist_cnn
 from mnist_cnn import runs
 from mnist_cnn.data import batch_indices
+from mnist_cnn.errors import InputError
 from mnist_cnn.evaluation import evaluate
 from mnist_cnn.model import build_model
-from mnist_cnn.recipes import MAX_SEED, ORIGINAL, check_whole
+from mnist_cnn.recipes import MAX_SEED, PUBLISHED, check_whole
 from mnist_cnn.tf1 import tf
 
 
-def train(dataset, run_dir=None, recipe=ORIGINAL, seed=1, max_steps=None):
-    """Trains the network on a Dataset and writes a run directory.
+def train(dataset, run_dir=None, recipe=None, seed=1, max_steps=None, model="cnn"):
+    """Trains a network on a Dataset and writes a run directory.
 
     Prints the tutorial's lines to stdout: the average cost of each epoch and at last the test accuracy.
     A progress bar shows on stderr where that is a terminal. As in the tutorial, an epoch is
@@ -27,17 +28,21 @@ def train(dataset, run_dir=None, recipe=ORIGINAL, seed=1, max_steps=None):
     Args:
       dataset: a Dataset, from `load_mnist()` or `load_sample()`.
       run_dir: a new or empty folder; by default runs/<date-time>.
-      recipe: a Recipe.
+      recipe: a Recipe; by default the one published for the model.
       seed: an int in 0..2³²-1, which alone decides all that is random.
       max_steps: where to stop if the recipe would take more steps; the run is then not "completed".
+      model: "cnn" or "mlp".
 
     Returns:
-      A dict, as in the run's result.json: completed, dataset, steps, test_accuracy,
+      A dict, as in the run's result.json: completed, dataset, model, steps, test_accuracy,
       validation_accuracy (the newest epoch's, or None), train_seconds (steps alone), run_dir.
 
     Raises:
       InputError: an argument is out of its range, or `run_dir` cannot be used.
     """
+    if model not in PUBLISHED:
+        raise InputError(f"model is {model!r}: it must be one of {', '.join(PUBLISHED)}")
+    recipe = recipe or PUBLISHED[model]
     check_whole("batch_size", recipe.batch_size, 1, len(dataset.train))
     check_whole("seed", seed, 0, MAX_SEED)
     if max_steps is not None:
@@ -47,9 +52,9 @@ def train(dataset, run_dir=None, recipe=ORIGINAL, seed=1, max_steps=None):
     last_step = min(all_steps, max_steps or all_steps)
 
     run = runs.create(run_dir)
-    runs.write_json(run, "config.json", _config(dataset, recipe, seed))
+    runs.write_json(run, "config.json", _config(model, dataset, recipe, seed))
     with tf.Graph().as_default(), tf.Session() as session:
-        model = build_model(recipe.learning_rate, seed)
+        network = build_model(model, recipe.learning_rate, seed)
         saver = tf.train.Saver(max_to_keep=3, save_relative_paths=True)
         session.run(tf.global_variables_initializer())
         # Beside the variables, these three are all there is to a run's state.
@@ -67,8 +72,8 @@ def train(dataset, run_dir=None, recipe=ORIGINAL, seed=1, max_steps=None):
                     batch_indices(len(dataset.train), recipe.batch_size, seed, step)
                 )
                 _, cost = session.run(
-                    [model.train_op, model.cost],
-                    feed_dict={model.images: images, model.labels: labels, model.keep_prob: recipe.keep_prob},
+                    [network.train_op, network.cost],
+                    feed_dict={network.images: images, network.labels: labels, network.keep_prob: recipe.keep_prob},
                 )
                 epoch_cost += float(cost)
                 epoch_seconds += time.perf_counter() - started
@@ -78,7 +83,7 @@ def train(dataset, run_dir=None, recipe=ORIGINAL, seed=1, max_steps=None):
                         {
                             "epoch": len(history) + 1,
                             "avg_cost": epoch_cost / steps_per_epoch,
-                            "validation_accuracy": evaluate(session, model, dataset.validation).accuracy,
+                            "validation_accuracy": evaluate(session, network, dataset.validation).accuracy,
                             "learning_rate": recipe.learning_rate,
                             "seconds": epoch_seconds,
                             "images_per_second": steps_per_epoch * recipe.batch_size / epoch_seconds,
@@ -90,10 +95,11 @@ def train(dataset, run_dir=None, recipe=ORIGINAL, seed=1, max_steps=None):
                     _print("Epoch: {epoch:04d} Avg. cost = {avg_cost:.3f}".format(**history[-1]))
         if last_step % steps_per_epoch:
             runs.save(run, session, saver, last_step)
-        test_accuracy = evaluate(session, model, dataset.test).accuracy
+        test_accuracy = evaluate(session, network, dataset.test).accuracy
     result = {
         "completed": last_step == all_steps,
         "dataset": dataset.name,
+        "model": model,
         "steps": last_step,
         "test_accuracy": test_accuracy,
         "validation_accuracy": history[-1]["validation_accuracy"] if history else None,
@@ -105,9 +111,9 @@ def train(dataset, run_dir=None, recipe=ORIGINAL, seed=1, max_steps=None):
     return result
 
 
-def _config(dataset, recipe, seed):
+def _config(model, dataset, recipe, seed):
     return {
-        "model": "cnn",
+        "model": model,
         "recipe": asdict(recipe),
         "seed": seed,
         "dataset": {"name": dataset.name, "sha256": dataset.digest()},

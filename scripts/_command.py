@@ -25,6 +25,19 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
+    def add_data_arguments(self):
+        self.add_argument(
+            "--data-dir",
+            metavar="DIR",
+            help="folder where MNIST's four IDX files are, packed or not, or into which they are downloaded "
+            "(default: $MNIST_DATA_DIR, else a per-user cache folder)",
+        )
+        self.add_argument(
+            "--mirror",
+            metavar="URL",
+            help="where to download them from (default: $MNIST_MIRROR, else the two public mirrors)",
+        )
+
     def run(self, work):
         """Calls `work(args)` and exits: 0 done, 1 it failed, 2 the arguments or the data are bad, 130 Ctrl-C."""
         self.add_argument("--debug", action="store_true", help="show tracebacks, and all that TensorFlow says")

@@ -6,11 +6,7 @@ from _command import Parser, load_tensorflow
 def main():
     parser = Parser(__doc__)
     parser.add_argument("--run-dir", metavar="DIR", help="default: the newest completed run in runs/")
-    parser.add_argument(
-        "--data-dir",
-        metavar="DIR",
-        help="folder of MNIST's four IDX files, packed or not (default: $MNIST_DATA_DIR, else a per-user cache folder)",
-    )
+    parser.add_data_arguments()
     parser.run(work)
 
 
@@ -20,7 +16,7 @@ def work(args):
 
     run = args.run_dir or runs.newest()
     trained_on = runs.read_json(run, "config.json").get("dataset", {}).get("name")
-    dataset = load_sample() if trained_on == "sample" else load_mnist(args.data_dir)
+    dataset = load_sample() if trained_on == "sample" else load_mnist(args.data_dir, args.mirror)
     with restored(run) as (session, model):
         print(f"Accuracy: {evaluate(session, model, dataset.test).accuracy:.4f}")
 

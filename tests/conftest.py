@@ -7,6 +7,7 @@ import pytest
 
 from mnist_cnn import Dataset, Split, load_sample
 
+NO_MIRROR = "http://127.0.0.1:9/"  # nothing listens on the discard port
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -38,11 +39,11 @@ def small(sample):
 def script(tmp_path):
     """Runs a script as a user does, in a folder of its own, where no MNIST can be found unless it is named."""
 
-    def run(name, *arguments, **environment):
+    def run(name, *arguments, **variables):
         return subprocess.run(
             [sys.executable, str(ROOT / "scripts" / name), *map(str, arguments)],
             cwd=str(tmp_path),
-            env={**_environment(), "XDG_CACHE_HOME": str(tmp_path / "cache"), **environment},
+            env={**environment(), "XDG_CACHE_HOME": str(tmp_path / "cache"), **variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -60,7 +61,7 @@ def python():
         done = subprocess.run(
             [executable, "-c", code],
             cwd=str(ROOT),
-            env=_environment(),
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             universal_newlines=True,
@@ -71,5 +72,11 @@ def python():
     return run
 
 
-def _environment():
-    return {name: value for name, value in os.environ.items() if name != "MNIST_DATA_DIR"}
+def environment():
+    """This process's, without MNIST, and with a mirror that refuses at once in place of the public ones."""
+    return {**os.environ, "MNIST_DATA_DIR": "", "MNIST_MIRROR": NO_MIRROR, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(autouse=True)
+def no_public_mirror(monkeypatch):
+    monkeypatch.setenv("MNIST_MIRROR", NO_MIRROR)

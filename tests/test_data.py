@@ -73,7 +73,7 @@ def test_the_folder_comes_from_the_argument_then_the_environment_then_the_cache(
 
 def test_a_single_missing_file_is_named(copy):
     packed(copy, "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(InputError, match="lacks t10k-labels-idx1-ubyte") as error:
+    with pytest.raises(InputError, match="t10k-labels-idx1-ubyte missing in") as error:
         load_mnist(copy)
     assert not isinstance(error.value, DataNotFound)
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-SCRIPTS = ["train.py", "evaluate.py"]
+SCRIPTS = ["download.py", "train.py", "evaluate.py"]
 
 
 def one_line_error(done, status):
@@ -97,7 +97,7 @@ def test_damaged_data_is_one_line_that_names_the_file_and_never_the_sample(scrip
     path.write_bytes(bytes(altered))
     assert str(path) in one_line_error(script("train.py", "--data-dir", folder), 2)
     path.unlink()
-    assert "lacks train-labels-idx1-ubyte" in one_line_error(script("train.py", "--data-dir", folder), 2)
+    assert "train-labels-idx1-ubyte missing in" in one_line_error(script("train.py", "--data-dir", folder), 2)
 
 
 def test_evaluate_names_what_is_no_run(script, tmp_path):

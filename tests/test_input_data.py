@@ -1,0 +1,115 @@
+"""read_data_sets, against the function that TensorFlow 1.15 still has, and under scripts of those days."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from conftest import ROOT, environment
+from mnist_cnn import InputError, read_data_sets
+from mnist_cnn.tf1 import tf
+
+
+@pytest.fixture(scope="module")
+def mnist(mnist_dir):
+    return read_data_sets(str(mnist_dir), one_hot=True, seed=3)
+
+
+
+def test_1200_batches_take_no_image_twice_in_an_epoch(mnist_dir):
+    train = read_data_sets(str(mnist_dir), seed=1).train
+    assert train.num_examples == 55000
+    seen, orders = [], []
+    for call in range(1, 1201):
+        images, labels = train.next_batch(100)
+        assert images.shape == (100, 784) and labels.shape == (100,)
+        # An epoch is completed when the first image after it is asked for, as in TensorFlow's.
+        assert train.epochs_completed == (call * 100 - 1) // 55000
+        seen.extend(image.tobytes() for image in images)
+        if call in (550, 1100):
+            assert len(set(seen)) == 55000
+            orders.append(seen)
+            seen = []
+    assert orders[0] != orders[1] and set(orders[0]) == set(orders[1])
+
+
+def test_a_batch_runs_over_the_end_of_the_epoch(mnist_dir):
+    validation = read_data_sets(str(mnist_dir), validation_size=250).validation
+    labels = np.concatenate([validation.next_batch(100, shuffle=False)[1] for _ in range(5)])
+    assert (labels == np.concatenate([validation.labels, validation.labels])).all()
+    assert validation.epochs_completed == 1
+
+
+def test_its_arguments_do_what_they_did(mnist_dir):
+    plain = read_data_sets(str(mnist_dir), dtype=tf.uint8, reshape=False, validation_size=0)
+    assert plain.train.num_examples == 60000 and plain.validation.num_examples == 0
+    images, labels = plain.test.next_batch(7, shuffle=False)
+    assert images.shape == (7, 28, 28, 1) and images.dtype == np.uint8 and images.max() > 1
+    assert labels.dtype == np.uint8
+    with pytest.raises(InputError, match=r"0\.\.60000"):
+        read_data_sets(str(mnist_dir), validation_size=60001)
+    with pytest.raises(TypeError, match="uint8 or float32"):
+        read_data_sets(str(mnist_dir), dtype=np.float64)
+
+
+def test_images_are_made_once(mnist):
+    assert mnist.test.images is mnist.test.images
+
+
+def test_fake_data_needs_no_files(tmp_path):
+    fake = read_data_sets(str(tmp_path), fake_data=True, one_hot=True)
+    images, labels = fake.train.next_batch(5)
+    assert (images == 1).all() and images.shape == (5, 784)
+    assert (labels == np.eye(10)[[0] * 5]).all()
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_is_mnist_or_an_error_and_never_the_sample(tmp_path):
+    with pytest.raises(InputError):
+        read_data_sets(str(tmp_path))
+
+
+@pytest.mark.parametrize("options", [{}, {"one_hot": True}, {"reshape": False, "dtype": tf.uint8}], ids=str)
+def test_it_gives_what_tensorflows_own_gives(mnist_dir, options):
+    if not tf.__version__.startswith("1."):
+        pytest.skip("TensorFlow 2 has no read_data_sets to compare with")
+    from tensorflow.examples.tutorials.mnist import input_data
+
+    theirs = input_data.read_data_sets(str(mnist_dir), seed=3, **options)
+    ours = read_data_sets(str(mnist_dir), seed=3, **options)
+    for name in ("train", "validation", "test"):
+        mine, their = getattr(ours, name), getattr(theirs, name)
+        assert mine.num_examples == their.num_examples
+        for mine, their in ((mine.images, their.images), (mine.labels, their.labels)):
+            assert (mine.shape, mine.dtype, mine.min(), mine.max()) == (
+                their.shape,
+                their.dtype,
+                their.min(),
+                their.max(),
+            )
+            np.testing.assert_allclose(mine, their, rtol=1e-6)
+    for _ in range(1200):
+        mine, their = ours.train.next_batch(100), theirs.train.next_batch(100)
+        assert (mine[1] == their[1]).all()
+        np.testing.assert_allclose(mine[0], their[0], rtol=1e-6)
+        assert ours.train.epochs_completed == theirs.train.epochs_completed
+
+
+@pytest.mark.parametrize("name, accuracy", [("softmax", 0.85), ("dense", 0.93), ("convolutional", 0.85)])
+def test_an_old_tutorial_runs_with_its_imports_alone_changed(mnist_dir, tmp_path, name, accuracy):
+    old = (ROOT / "tests/tutorials" / f"{name}.py").read_text()
+    imports = "import tensorflow as tf\nfrom tensorflow.examples.tutorials.mnist import input_data\n"
+    assert old.count(imports) == 1
+    (tmp_path / "tutorial.py").write_text(old.replace(imports, "from mnist_cnn.tutorial import input_data, tf\n"))
+    (tmp_path / "MNIST_data").symlink_to(mnist_dir)
+    done = subprocess.run(
+        [sys.executable, "tutorial.py"],
+        cwd=str(tmp_path),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) > accuracy
