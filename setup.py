@@ -26,6 +26,6 @@ setup(
     extras_require={
         "download": DOWNLOAD,
         "sample": SAMPLE,
-        "test": DOWNLOAD + SAMPLE + ["pytest"],
+        "test": DOWNLOAD + SAMPLE + ["pytest", "pytest-xdist"],
     },
 )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mnist_cnn import build_model
+from mnist_cnn import InputError, build_model
 from mnist_cnn.model import create_weights, inference
 from mnist_cnn.tf1 import tf
 
@@ -44,6 +44,26 @@ def test_it_has_the_published_parameters_and_no_others(session):
     shapes = {variable.op.name: variable.shape.as_list() for variable in tf.trainable_variables()}
     assert shapes == {"W1": [3, 3, 1, 32], "W2": [3, 3, 32, 64], "W3": [3136, 256], "W4": [256, 10]}
     assert sum(np.prod(shape) for shape in shapes.values()) == 824096
+
+
+def test_the_dense_network_has_three_weights_and_learns_from_its_own_noise(session, batch):
+    model = build_model("mlp")
+    shapes = {variable.op.name: variable.shape.as_list() for variable in tf.trainable_variables()}
+    assert shapes == {"W1": [784, 256], "W2": [256, 256], "W3": [256, 10]}
+    session.run(tf.global_variables_initializer())
+    feed = {model.images: batch[0], model.labels: batch[1], model.keep_prob: 0.8}
+    costs = [session.run([model.cost, model.train_op], feed)[0] for _ in range(30)]
+    assert costs[-1] < costs[0] / 2
+    kept = []
+    for layer, below in (("dense2", "MatMul"), ("output", "logits")):
+        (units,) = [op.inputs[0] for op in session.graph.get_operations() if op.name == f"{layer}/{below}"]
+        kept.append((session.run(units, feed) > 0)[session.run(units, {**feed, model.keep_prob: 1.0}) > 0].mean())
+    assert 0.7 < kept[0] < 0.9 and 0.5 < kept[1] < 0.9
+
+
+def test_a_model_that_does_not_exist_is_refused_with_those_that_do(session):
+    with pytest.raises(InputError, match="cnn, mlp"):
+        build_model("resnet")
 
 
 def test_its_tensors_have_the_documented_shapes_and_types(session):

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
+from mnist_cnn import load_mnist, train
 from mnist_cnn.tf1 import tf
 
+# Of the tutorial's run, by epoch.
 PUBLISHED = [0.356, 0.109, 0.074, 0.057, 0.047, 0.039, 0.034, 0.029, 0.025, 0.022, 0.018, 0.016, 0.015, 0.014, 0.013]
 
 pytestmark = pytest.mark.slow
@@ -41,3 +43,11 @@ def test_the_costs_the_accuracy_and_the_memory_are_as_promised(mnist_dir, tmp_pa
     assert accuracy >= (0.9885 if epochs == 15 else 0.98)
     if epochs == 15:
         assert usage.ru_maxrss * 1024 < 0.8e9  # the plain script takes 1.9e9
+
+
+def test_the_dense_network_is_as_good_as_the_tutorials(mnist_dir, tmp_path):
+    mnist = load_mnist(mnist_dir)
+    accuracies = [
+        train(mnist, tmp_path / str(seed), seed=seed, model="mlp")["test_accuracy"] for seed in (1, 2, 3)
+    ]
+    assert sum(accuracies) / 3 >= 0.980

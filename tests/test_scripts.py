@@ -29,7 +29,8 @@ def test_a_smoke_run_trains_on_the_sample_and_says_so(script, tmp_path):
 
 
 def test_evaluate_finds_the_newest_completed_run_and_repeats_its_accuracy(script, tmp_path):
-    trained = script("train.py", "--dataset", "sample", "--epochs", 1)
+    trained = script("train.py", "--dataset", "sample", "--epochs", 1, "--model", "mlp")
+    assert json.loads(next((tmp_path / "runs").glob("*/config.json")).read_text())["model"] == "mlp"
     script("train.py", "--dataset", "sample", "--max-steps", 1)
     evaluated = script("evaluate.py")
     assert evaluated.returncode == 0, evaluated.stderr
