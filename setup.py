@@ -26,6 +26,6 @@ setup(
     extras_require={
         "download": DOWNLOAD,
         "sample": SAMPLE,
-        "test": DOWNLOAD + SAMPLE + ["pytest", "pytest-xdist"],
+        "test": DOWNLOAD + SAMPLE + ["hypothesis", "pytest", "pytest-xdist"],
     },
 )

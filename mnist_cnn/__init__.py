@@ -15,10 +15,12 @@ _HOME = {
     "ORIGINAL": "recipes",
     "Recipe": "recipes",
     "evaluate": "evaluation",
-    "restored": "runs",
+    "restored": "checkpoints",
     "train": "trainer",
     "DataNotFound": "errors",
     "InputError": "errors",
+    "Stopped": "errors",
+    "TrainingFailed": "errors",
 }
 __all__ = sorted(_HOME)
 

@@ -1,4 +1,4 @@
-"""What can be wrong with what the user gave. Messages are one line: what is wrong, where, what to do."""
+"""What ends a run early. Messages are one line: what is wrong, where, what to do."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,15 @@ class InputError(ValueError):
 
 class DataNotFound(InputError):
     """The dataset is not there at all, as opposed to there and damaged."""
+
+
+class TrainingFailed(RuntimeError):
+    """The run cannot go on, or its result cannot be saved. Scripts exit with status 1."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the run to stop. Scripts exit with status 128 + `signum`."""
+
+    def __init__(self, signum, message="stopped"):
+        super().__init__(message)
+        self.signum = signum

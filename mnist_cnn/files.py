@@ -5,7 +5,10 @@ import os
 
 
 def replace(path, content):
-    """Puts bytes into the file at a Path: whatever happens, it then holds either all of them or what it held before."""
+    """Puts bytes into the file at a Path: whatever happens, it then holds either all of them or what it held before.
+
+    Returns once they would outlive a power cut.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(str(temporary), "wb") as file:
@@ -17,3 +20,18 @@ def replace(path, content):
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+    sync(path.parent)
+
+
+def sync(path):
+    """Has the system write a file, or a folder's list of names, to the disk."""
+    try:
+        descriptor = os.open(str(path), os.O_RDWR if path.is_file() else os.O_RDONLY)
+    except PermissionError:
+        if os.name == "nt":
+            return  # Windows opens no folders
+        raise
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

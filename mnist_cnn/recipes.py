@@ -39,3 +39,12 @@ class Recipe:
 ORIGINAL = Recipe(epochs=15, batch_size=100, learning_rate=0.001, keep_prob=0.8)
 DENSE = Recipe(epochs=30, batch_size=100, learning_rate=0.001, keep_prob=0.8)
 PUBLISHED = {"cnn": ORIGINAL, "mlp": DENSE}
+
+
+def recorded(config):
+    """The model, Recipe and seed of a run, from its config.json. Raises InputError where it does not say."""
+    try:
+        config["dataset"]["name"]
+        return config["model"], Recipe(**config["recipe"]), config["seed"]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"config.json does not say how the run is trained ({error!r}): begin a new run") from error

@@ -1,25 +1,34 @@
-"""A run directory: config.json, history.csv, result.json and checkpoints/, each file replaced atomically."""
+"""A run directory: config.json, history.csv and result.json, each replaced atomically, and checkpoints/."""
 
 import contextlib
 import csv
 import io
 import itertools
 import json
+import os
+import platform
+import re
 import time
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+from filelock import FileLock, Timeout
+
+import mnist_cnn
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import replace
-from mnist_cnn.model import build_model
-from mnist_cnn.tf1 import tf
 
 RUNS = Path("runs")
+LOCK = ".lock"
 
 
-def create(run_dir=None):
-    """Makes a new run directory and returns its Path: `run_dir`, else runs/<date-time>, made unique.
+@contextlib.contextmanager
+def opened(run_dir=None, resume=False):
+    """`with opened(...) as run:` the Path of a run directory that no other process can open meanwhile.
 
-    Raises InputError where `run_dir` has something in it, or cannot be written to.
+    A new or empty one, by default runs/<date-time>, made unique; with `resume`, any.
+    Raises InputError where it is in use, cannot be written to, or has something in it without `resume`.
     """
     try:
         if run_dir is None:
@@ -27,79 +36,130 @@ def create(run_dir=None):
         else:
             run = Path(run_dir)
             run.mkdir(parents=True, exist_ok=True)
-            if any(run.iterdir()):
-                raise InputError(f"{run} is not empty, and a run is never overwritten: name a new folder")
-        (run / "checkpoints").mkdir()
+        lock = FileLock(str(run / LOCK))  # a dead process leaves none, here or on Windows
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"{run} is in use by another process: wait for it, or name another folder") from error
     except OSError as error:
         raise InputError(f"{error.filename}: the run cannot be written there ({error.strerror})") from error
-    return run
+    try:
+        if not resume and any(path.name != LOCK for path in run.iterdir()):
+            raise InputError(f"{run} is not empty, and a run is never overwritten: name a new folder, or --resume it")
+        for left_by_a_killed_process in run.glob("*.tmp"):
+            left_by_a_killed_process.unlink()
+        yield run
+    finally:
+        lock.release()
 
 
-def newest():
-    """The Path of the completed run in runs/ that ended last. Raises InputError where there is none."""
-    ended = []
-    for path in RUNS.glob("*/result.json"):
-        with contextlib.suppress(InputError):  # a damaged run hides none of the others
-            if read_json(path.parent, path.name).get("completed"):
-                ended.append((path.stat().st_mtime, path.parent))
-    if not ended:
-        raise InputError(f"there is no completed run in {RUNS.resolve()}: train one, or name a run with --run-dir")
-    return max(ended)[1]
+def to_resume(run_dir=None):
+    """The Path of the run to go on with, by default the newest unfinished one in runs/, and its config.json.
+
+    That is None where the run was killed before it had one. Raises InputError where there is no such run.
+    """
+    run = Path(run_dir) if run_dir else newest(completed=False)
+    return run, read_json(run, "config.json") if (run / "config.json").exists() else None
+
+
+def newest(completed):
+    """The Path of the newest run in runs/ that is completed, or is not. Raises InputError where there is none."""
+    found = []
+    for path in RUNS.glob("*/config.json"):
+        with contextlib.suppress(InputError, OSError):  # a damaged run hides none of the others
+            result = path.parent / "result.json"
+            if (result.exists() and read_json(path.parent, result.name).get("completed") is True) == completed:
+                found.append((path.stat().st_mtime, path.parent))
+    if not found:
+        kind = "completed" if completed else "unfinished"
+        raise InputError(f"there is no {kind} run in {RUNS.resolve()}: train one, or name a run with --run-dir")
+    return max(found)[1]
+
+
+def describe(model, recipe, seed, dataset, tensorflow_version):
+    """What a run is, as a dict for config.json: all that decides its numbers, and where they were computed."""
+    return {
+        "model": model,
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "dataset": {"name": dataset.name, "sha256": dataset.digest()},
+        "machine": {"TensorFlow": tensorflow_version, "CPU": _cpu(), "number of CPUs": os.cpu_count()},
+        "versions": {
+            "mnist_cnn": mnist_cnn.__version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+        },
+    }
+
+
+def differences(run, before, now):
+    """Compares what a run was with what it would go on as. Returns the warnings, a line each.
+
+    Raises InputError, which names what differs, where it would be another run. More epochs are not another.
+    """
+
+    def identity(config):
+        recipe = {name: value for name, value in config["recipe"].items() if name != "epochs"}
+        return {"model": config["model"], **recipe, "seed": config["seed"], "dataset": config["dataset"]["sha256"]}
+
+    pairs = zip(identity(before).items(), identity(now).values())
+    differing = [f"{name} {old}, not {new}" for (name, old), new in pairs if old != new]
+    if differing:
+        raise InputError(f"{run} has {' and '.join(differing)}: resume it as it was, or begin a new run")
+    pairs = zip(before["machine"].items(), now["machine"].values())
+    return [
+        f"{name} was {old} and is {new}: the run goes on, but not bit for bit" for (name, old), new in pairs if old != new
+    ]
 
 
 def write_json(run, name, content):
     replace(Path(run, name), (json.dumps(content, indent=2) + "\n").encode())
 
 
-def write_history(run, rows):
-    """`rows`: a dict for each epoch, all with the same keys, which become history.csv's first line."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    replace(Path(run, "history.csv"), text.getvalue().encode())
-
-
 def read_json(run, name):
-    """The dict in a run's config.json or result.json. Raises InputError where there is no such thing."""
+    """The dict in one of a run's JSON files. Raises InputError where there is no such thing."""
     path = Path(run, name)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > 2**24:
+            raise ValueError("it is over 16 MB")
+        content = json.loads(path.read_bytes().decode(), parse_int=_parse_int)
     except OSError as error:
         raise InputError(f"{run} is not a run: {path} cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} is damaged: it holds no JSON object")
     return content
 
 
-def save(run, session, saver, step):
-    """Writes a checkpoint of the session's variables. Raises OSError where it cannot be written."""
-    checkpoints = Path(run, "checkpoints")
-    try:
-        saver.save(session, str(checkpoints / "step"), step, write_meta_graph=False)
-    except tf.errors.OpError as error:
-        raise OSError(f"{checkpoints}: a checkpoint cannot be written (is the disk full, or read-only?)") from error
+HISTORY_COLUMNS = ("epoch", "avg_cost", "validation_accuracy", "learning_rate", "seconds", "images_per_second")
 
 
-@contextlib.contextmanager
-def restored(run):
-    """`with restored(run) as (session, model):` the network with the weights of the run's newest checkpoint.
+def write_history(run, rows):
+    """`rows`: for each epoch a dict of the HISTORY_COLUMNS."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, HISTORY_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    replace(Path(run, "history.csv"), text.getvalue().encode())
 
-    Raises InputError where there is no checkpoint, or one that TensorFlow cannot read.
+
+def read_history(run):
+    """For each finished epoch a dict of the HISTORY_COLUMNS: `epoch` an int, the rest floats.
+
+    Raises InputError where the run has none, or it is damaged.
     """
-    checkpoints = Path(run, "checkpoints")
-    newest_checkpoint = tf.train.latest_checkpoint(str(checkpoints))
-    if newest_checkpoint is None:
-        raise InputError(f"{checkpoints} holds no checkpoint: the run stopped before its first, or is not a run")
-    with tf.Graph().as_default(), tf.Session() as session:
-        model = build_model(read_json(run, "config.json").get("model", "cnn"))
-        try:
-            tf.train.Saver().restore(session, newest_checkpoint)
-        except (tf.errors.OpError, ValueError) as error:
-            raise InputError(f"{newest_checkpoint} cannot be read: {str(error).splitlines()[0]}") from error
-        yield session, model
+    path = Path(run, "history.csv")
+    try:
+        if path.stat().st_size > 2**24:
+            raise ValueError("it is over 16 MB")
+        rows = list(csv.reader(path.read_bytes().decode().splitlines()))
+        if not rows or tuple(rows[0]) != HISTORY_COLUMNS or any(len(row) != len(rows[0]) for row in rows):
+            raise ValueError("its columns are not " + ",".join(HISTORY_COLUMNS))
+        return [{**dict(zip(rows[0], map(float, row))), "epoch": _parse_int(row[0])} for row in rows[1:]]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
 
 
 def _create_unique(name):
@@ -111,3 +171,18 @@ def _create_unique(name):
             return run
         except FileExistsError:
             continue
+
+
+def _parse_int(digits):
+    # Old Pythons take minutes for an integer of a million digits.
+    if len(digits) > 20:
+        raise ValueError("it holds a number of more than 20 digits")
+    return int(digits)
+
+
+def _cpu():
+    with contextlib.suppress(OSError):
+        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        if model:
+            return model.group(1)
+    return platform.processor() or platform.machine()

@@ -5,6 +5,7 @@ import contextlib
 import faulthandler
 import logging
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -12,7 +13,8 @@ from pathlib import Path
 # A script runs the package it lies beside, whichever is installed.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mnist_cnn.errors import InputError  # noqa: E402
+from mnist_cnn.errors import InputError, Stopped, TrainingFailed  # noqa: E402
+from mnist_cnn.stopping import SIGNALS  # noqa: E402
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,9 +41,14 @@ class Parser(argparse.ArgumentParser):
         )
 
     def run(self, work):
-        """Calls `work(args)` and exits: 0 done, 1 it failed, 2 the arguments or the data are bad, 130 Ctrl-C."""
+        """Calls `work(args)` and exits: 0 done, 1 it failed, 2 the arguments or the data are bad,
+        130, 143, 129 stopped by Ctrl-C, SIGTERM, SIGHUP.
+        """
         self.add_argument("--debug", action="store_true", help="show tracebacks, and all that TensorFlow says")
         args = self.parse_args()
+        for signum in SIGNALS:
+            if signum != signal.SIGINT and signal.getsignal(signum) == signal.SIG_DFL:  # not under nohup
+                signal.signal(signum, _stop)
         try:
             work(args)
             status = 0
@@ -68,13 +75,17 @@ def notice(*lines):
     print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
+def _stop(signum, frame):
+    raise Stopped(signum)
+
+
 def _explain(error):
     if isinstance(error, KeyboardInterrupt):
-        return 130, "stopped"
+        return 128 + getattr(error, "signum", signal.SIGINT), str(error) or "stopped"
     message = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, InputError):
         return 2, f"error: {message}"
-    if isinstance(error, (ImportError, OSError)):
+    if isinstance(error, (ImportError, OSError, TrainingFailed)):
         return 1, f"error: {message}"
     return 1, f"error: {type(error).__name__}: {message[:300]} (--debug shows the traceback)"
 

@@ -1,6 +1,6 @@
 """Prints a trained run's accuracy on the test images of the dataset it was trained on."""
 
-from _command import Parser, load_tensorflow
+from _command import Parser, load_tensorflow, notice
 
 
 def main():
@@ -11,13 +11,15 @@ def main():
 
 
 def work(args):
-    load_tensorflow(args.debug)
-    from mnist_cnn import evaluate, load_mnist, load_sample, restored, runs
+    from mnist_cnn import load_mnist, load_sample, runs
 
-    run = args.run_dir or runs.newest()
-    trained_on = runs.read_json(run, "config.json").get("dataset", {}).get("name")
-    dataset = load_sample() if trained_on == "sample" else load_mnist(args.data_dir, args.mirror)
-    with restored(run) as (session, model):
+    run = args.run_dir or runs.newest(completed=True)
+    trained_on = runs.read_json(run, "config.json").get("dataset")
+    dataset = load_sample() if trained_on and trained_on.get("name") == "sample" else load_mnist(args.data_dir, args.mirror)
+    load_tensorflow(args.debug)
+    from mnist_cnn import evaluate, restored
+
+    with restored(run, report=notice) as (session, model):
         print(f"Accuracy: {evaluate(session, model, dataset.test).accuracy:.4f}")
 
 

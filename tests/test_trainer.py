@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mnist_cnn import InputError, Recipe, Split, evaluate, restored, runs, train
+from mnist_cnn.tf1 import tf
 
 RECIPE = Recipe(epochs=2, batch_size=100, learning_rate=0.001, keep_prob=0.8)
 
@@ -36,7 +37,8 @@ def test_a_run_directory_says_what_was_run_and_what_came_of_it(run, small):
     assert config["recipe"] == {"epochs": 2, "batch_size": 100, "learning_rate": 0.001, "keep_prob": 0.8}
     assert config["seed"] == 3
     assert config["dataset"] == {"name": "small", "sha256": small.digest()}
-    assert {"python", "tensorflow", "numpy", "mnist_cnn"} <= set(config["versions"])
+    assert config["machine"]["TensorFlow"] == tf.__version__
+    assert set(config["versions"]) == {"python", "numpy", "mnist_cnn"}
     rows = history(run)
     assert [row["epoch"] for row in rows] == ["1", "2"]
     for row in rows:
@@ -44,7 +46,12 @@ def test_a_run_directory_says_what_was_run_and_what_came_of_it(run, small):
         assert float(row["images_per_second"]) == pytest.approx(300 / float(row["seconds"]))
     result = json.loads((run / "result.json").read_text())
     assert result["completed"] is True and result["steps"] == 6 and result["dataset"] == "small"
-    assert not list(run.glob("*.tmp"))
+    assert sorted(path.name for path in run.iterdir() if path.name != ".lock") == [
+        "checkpoints",
+        "config.json",
+        "history.csv",
+        "result.json",
+    ]
 
 
 def test_the_same_seed_gives_the_same_run_to_the_last_bit_and_another_does_not(run, small, tmp_path):
@@ -93,7 +100,8 @@ def test_a_run_is_never_overwritten(run, small):
 
 def test_runs_that_start_in_the_same_second_get_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(str(tmp_path))
-    assert len({runs.create() for _ in range(5)}) == 5
+    with runs.opened() as first, runs.opened() as second, runs.opened() as third:
+        assert len({first, second, third}) == 3
 
 
 def test_a_moved_run_can_still_be_read(run, small, tmp_path):
