@@ -44,7 +44,10 @@ PUBLISHED = {"cnn": ORIGINAL, "mlp": DENSE}
 def recorded(config):
     """The model, Recipe and seed of a run, from its config.json. Raises InputError where it does not say."""
     try:
-        config["dataset"]["name"]
-        return config["model"], Recipe(**config["recipe"]), config["seed"]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"config.json does not say how the run is trained ({error!r}): begin a new run") from error
+        model, recipe, seed = config["model"], Recipe(**config["recipe"]), config["seed"]
+        if not (model in list(PUBLISHED) and isinstance(config["dataset"]["name"], str)):
+            raise KeyError("model")
+        check_whole("seed", seed, 0, MAX_SEED)
+        return model, recipe, seed
+    except (KeyError, TypeError, InputError) as error:
+        raise InputError(f"config.json does not say how the run is trained ({error!r:.99}): begin a new run") from error
