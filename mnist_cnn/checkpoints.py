@@ -18,6 +18,9 @@ from mnist_cnn.tf1 import tf
 
 KEPT = 3  # the newest ones, beside the best
 
+# What belongs to a checkpoint. TensorFlow's `*.tempstate*`, which a kill leaves behind, does not.
+_FILE = re.compile(r"step-(\d{1,18})\.(json|index|data-\d{5}-of-\d{5})$")
+
 
 def saver():
     """A Saver for the variables of the current graph, to give to `save` and `restore`."""
@@ -41,7 +44,7 @@ def save(run, session, tf_saver, state, best_step=None):
         tf_saver.save(session, str(folder / "step"), state["step"], write_meta_graph=False)
         digests = {}
         for path in folder.glob(name + ".*"):
-            if path.suffix == ".index" or ".data-" in path.name:
+            if _FILE.match(path.name) and path.suffix != ".json":
                 sync(path)
                 digests[path.name] = _sha256(path)
         record = {"files": digests, "state": state}
@@ -53,8 +56,10 @@ def save(run, session, tf_saver, state, best_step=None):
         reason = re.search(r"; ([A-Z][^\n;]+)", str(error))
         reason = reason.group(1) if reason else getattr(error, "strerror", None) or type(error).__name__
         raise OSError(f"{folder}: the checkpoint of step {state['step']} cannot be written ({reason})") from error
+    # A newer one can only be damaged: the run went on from before it.
+    newest_steps = sorted(step for step in _steps(folder) if step <= state["step"])[-KEPT:]
     with contextlib.suppress(OSError):  # the next one tries again
-        _remove_all_but(folder, {*sorted(_steps(folder))[-KEPT:], best_step})
+        _remove_all_but(folder, {*newest_steps, best_step})
 
 
 def newest(run, report):
@@ -99,7 +104,9 @@ def restored(run, report=print):
 
 
 def _steps(folder):
-    return {int(path.stem[5:]) for path in folder.glob("step-*.json") if re.match(r"step-\d{1,18}\.json$", path.name)}
+    """The steps that have a record."""
+    matches = [_FILE.match(path.name) for path in folder.glob("step-*.json")]
+    return {int(match.group(1)) for match in matches if match}
 
 
 def _verified(folder, step):
@@ -131,7 +138,7 @@ def _record_sha256(record):
 def _remove_all_but(folder, steps):
     """Whatever a checkpoint or its writing left here, records first, so that none stands for missing files."""
     for path in sorted(folder.glob("step-*"), key=lambda path: path.suffix != ".json"):
-        match = re.match(r"step-(\d+)\.(json|index|data-\d{5}-of-\d{5})$", path.name)
+        match = _FILE.match(path.name)
         if not match or int(match.group(1)) not in steps:
             path.unlink()
     sync(folder)

@@ -48,8 +48,6 @@ def train(
       TrainingFailed: the cost is no longer finite, or the run's first or last checkpoint cannot be written.
       Stopped: Ctrl-C, SIGTERM or SIGHUP came; the step was finished and saved. A second one stops at once.
     """
-    if not 0 < checkpoint_secs < math.inf:
-        raise InputError(f"checkpoint_secs is {checkpoint_secs}: it must be finite and above 0")
     if resume:
         run_dir, config = runs.to_resume(run_dir)
         if config:
@@ -65,126 +63,24 @@ def train(
     check_whole("batch_size", recipe.batch_size, 1, len(dataset.train))
     if max_steps is not None:
         check_whole("max_steps", max_steps, 1)
-    steps_per_epoch = len(dataset.train) // recipe.batch_size
-    all_steps = steps_per_epoch * recipe.epochs
+    if not 0 < checkpoint_secs < math.inf:
+        raise InputError(f"checkpoint_secs is {checkpoint_secs}: it must be finite and above 0")
+    all_steps = len(dataset.train) // recipe.batch_size * recipe.epochs
     last_step = min(all_steps, max_steps or all_steps)
 
     with runs.opened(run_dir, resume) as run, tf.Graph().as_default(), tf.Session() as session:
-        network = build_model(model, recipe.learning_rate, seed)
-        saver = checkpoints.saver()
-        finite = tf.reduce_all([tf.reduce_all(tf.is_finite(weights)) for weights in tf.trainable_variables()])
-        prefix, state = checkpoints.newest(run, _notice) if resume else (None, None)
-        config = runs.describe(model, recipe, seed, dataset, tf.__version__)
-        if state is None:
-            if resume:
-                _notice(f"{run} has no checkpoint yet: training begins at step 0")
-            session.run(tf.global_variables_initializer())
-            # Beside the variables, this is all there is to a run's state.
-            state = {"step": 0, "epoch_cost": 0.0, "epoch_seconds": 0.0, "history": [], "config": config}
-        else:
-            for line in runs.differences(run, state["config"], config):
-                _notice(line)
-            state["config"] = config
-            if not state["step"] <= last_step:
-                raise InputError(f"{run} has taken {state['step']} steps already, and was asked for {last_step}")
-            checkpoints.restore(session, saver, prefix)
-        history = state["history"]
-        checkpoint_seconds, saved_step, saved_at = 0.0, state["step"], time.monotonic()
-
-        def save():
-            nonlocal checkpoint_seconds, saved_step, saved_at
-            started = saved_at = time.monotonic()
-            if not session.run(finite):
-                raise _not_finite("a weight", state["step"], saved_step)
-            best = max(history, key=lambda row: row["validation_accuracy"], default={"epoch": 0})
-            checkpoints.save(run, session, saver, state, best["epoch"] * steps_per_epoch)
-            runs.write_history(run, history)
-            saved_step, saved_at = state["step"], time.monotonic()
-            checkpoint_seconds += saved_at - started
-
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                (run / "result.json").unlink()
-            runs.write_json(run, "config.json", config)
-            runs.write_history(run, history)
-            if prefix is None:
-                save()
-        except OSError as error:
-            raise TrainingFailed(f"the run cannot be saved, so it does not start: {error}") from error
-        for row in history:
-            _print(_epoch_line(row))
-
-        with StopRequests() as stop, tqdm(
-            total=last_step * recipe.batch_size,
-            initial=state["step"] * recipe.batch_size,
-            unit=" images",
-            unit_scale=True,
-            leave=False,
-            disable=None,  # where stderr is no terminal
-        ) as bar:
-            while state["step"] < last_step and not stop.signum:
-                started = time.perf_counter()
-                images, labels = dataset.train.batch(
-                    batch_indices(len(dataset.train), recipe.batch_size, seed, state["step"])
-                )
-                _, cost = session.run(
-                    [network.train_op, network.cost],
-                    feed_dict={network.images: images, network.labels: labels, network.keep_prob: recipe.keep_prob},
-                )
-                if not math.isfinite(cost):
-                    raise _not_finite("the cost", state["step"] + 1, saved_step)
-                state["step"] += 1
-                state["epoch_cost"] += float(cost)
-                state["epoch_seconds"] += time.perf_counter() - started
-                bar.update(recipe.batch_size)
-                epoch_ends = state["step"] % steps_per_epoch == 0
-                if epoch_ends:
-                    seconds = state["epoch_seconds"]
-                    history.append(
-                        {
-                            "epoch": len(history) + 1,
-                            "avg_cost": state["epoch_cost"] / steps_per_epoch,
-                            "validation_accuracy": evaluate(session, network, dataset.validation).accuracy,
-                            "learning_rate": recipe.learning_rate,
-                            "seconds": seconds,
-                            "images_per_second": steps_per_epoch * recipe.batch_size / seconds,
-                        }
-                    )
-                    state["epoch_cost"], state["epoch_seconds"] = 0.0, 0.0
-                if epoch_ends or time.monotonic() - saved_at >= checkpoint_secs:
-                    try:
-                        save()
-                    except OSError as error:
-                        _notice(f"{error}; training goes on, and tries again at the next checkpoint")
-                if epoch_ends:
-                    _print(_epoch_line(history[-1]))
-            unsaved = None
-            if saved_step != state["step"]:
-                try:
-                    save()
-                except OSError as error:
-                    unsaved = error
-            if stop.signum:
-                raise Stopped(
-                    stop.signum,
-                    f"stopped after step {state['step']} of {last_step}, "
-                    + (f"of which {saved_step} are saved ({unsaved})" if unsaved else "and saved")
-                    + f"; to go on: --resume --run-dir {run}",
-                )
-
-        test_accuracy = float(evaluate(session, network, dataset.test).accuracy)
+        training = _Training(run, session, dataset, model, recipe, seed)
+        training.begin(resume, last_step)
+        unsaved = training.go_on(last_step, checkpoint_secs)
         result = {
             "completed": last_step == all_steps,
             "dataset": dataset.name,
             "model": model,
             "steps": last_step,
-            "test_accuracy": test_accuracy,
-            "validation_accuracy": history[-1]["validation_accuracy"] if history else None,
-            "train_seconds": sum(row["seconds"] for row in history) + state["epoch_seconds"],
-            "checkpoint_seconds": checkpoint_seconds,
+            **training.figures(),
             "run_dir": str(run),
         }
-        _print(f"Accuracy: {test_accuracy:.4f}")
+        _print(f"Accuracy: {result['test_accuracy']:.4f}")
         try:
             runs.write_json(run, "result.json", result)
         except OSError as error:
@@ -194,11 +90,140 @@ def train(
     return result
 
 
-def _not_finite(what, step, saved_step):
-    return TrainingFailed(
-        f"{what} is no longer finite at step {step}: try a lower --learning-rate; "
-        f"the checkpoint of step {saved_step} is kept"
-    )
+class _Training:
+    """A run under way: its session, and what is saved of it."""
+
+    def __init__(self, run, session, dataset, model, recipe, seed):
+        self.run, self.session, self.dataset, self.recipe, self.seed = run, session, dataset, recipe, seed
+        self.steps_per_epoch = len(dataset.train) // recipe.batch_size
+        self.network = build_model(model, recipe.learning_rate, seed)
+        self.saver = checkpoints.saver()
+        self.finite = tf.reduce_all([tf.reduce_all(tf.is_finite(weights)) for weights in tf.trainable_variables()])
+        # Beside the variables, this is all there is to a run's state.
+        config = runs.describe(model, recipe, seed, dataset, tf.__version__)
+        self.state = {"step": 0, "epoch_cost": 0.0, "epoch_seconds": 0.0, "history": [], "config": config}
+        self.saved_step, self.saved_at, self.checkpoint_seconds = None, time.monotonic(), 0.0
+
+    def begin(self, resume, last_step):
+        """At step 0, or where the newest good checkpoint is; all that can be written anew is."""
+        prefix, state = checkpoints.newest(self.run, _notice) if resume else (None, None)
+        if state is not None:
+            config = self.state["config"]
+            for line in runs.differences(self.run, state["config"], config):
+                _notice(line)
+            if state["step"] > last_step:
+                raise InputError(f"{self.run} has taken {state['step']} steps already, and was asked for {last_step}")
+            checkpoints.restore(self.session, self.saver, prefix)
+            self.state, self.saved_step = {**state, "config": config}, state["step"]
+        else:
+            if resume:
+                _notice(f"{self.run} has no checkpoint yet: training begins at step 0")
+            self.session.run(tf.global_variables_initializer())
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                (self.run / "result.json").unlink()
+            runs.write_json(self.run, "config.json", self.state["config"])
+            runs.write_history(self.run, self.state["history"])
+            if self.saved_step is None:
+                self.save()
+        except OSError as error:
+            raise TrainingFailed(f"the run cannot be saved, so it does not start: {error}") from error
+        for row in self.state["history"]:
+            _print(_epoch_line(row))
+
+    def go_on(self, last_step, checkpoint_secs):
+        """Takes the steps that are left, and saves. Returns the error if in the end that failed, else None."""
+        state, batch_size = self.state, self.recipe.batch_size
+        with StopRequests() as stop, tqdm(
+            total=last_step * batch_size,
+            initial=state["step"] * batch_size,
+            unit=" images",
+            unit_scale=True,
+            leave=False,
+            disable=None,  # where stderr is no terminal
+        ) as bar:
+            while state["step"] < last_step and not stop.signum:
+                self.step()
+                bar.update(batch_size)
+                epoch_ends = state["step"] % self.steps_per_epoch == 0
+                if epoch_ends:
+                    self.end_epoch()
+                if epoch_ends or time.monotonic() - self.saved_at >= checkpoint_secs:
+                    error = self.try_to_save()
+                    if error:
+                        _notice(f"{error}; training goes on, and tries again at the next checkpoint")
+                if epoch_ends:
+                    _print(_epoch_line(state["history"][-1]))
+            unsaved = self.try_to_save() if self.saved_step != state["step"] else None
+            if stop.signum:
+                saved = f"saved up to step {self.saved_step} ({unsaved})" if unsaved else "saved"
+                raise Stopped(
+                    stop.signum,
+                    f"stopped after step {state['step']} of {last_step}, {saved}; to go on: --resume --run-dir {self.run}",
+                )
+        return unsaved
+
+    def step(self):
+        started = time.perf_counter()
+        images, labels = self.dataset.train.batch(
+            batch_indices(len(self.dataset.train), self.recipe.batch_size, self.seed, self.state["step"])
+        )
+        network = self.network
+        _, cost = self.session.run(
+            [network.train_op, network.cost],
+            feed_dict={network.images: images, network.labels: labels, network.keep_prob: self.recipe.keep_prob},
+        )
+        self.state["step"] += 1
+        if not math.isfinite(cost):
+            raise self.not_finite("the cost")
+        self.state["epoch_cost"] += float(cost)
+        self.state["epoch_seconds"] += time.perf_counter() - started
+
+    def end_epoch(self):
+        state = self.state
+        state["history"].append(
+            {
+                "epoch": len(state["history"]) + 1,
+                "avg_cost": state["epoch_cost"] / self.steps_per_epoch,
+                "validation_accuracy": evaluate(self.session, self.network, self.dataset.validation).accuracy,
+                "learning_rate": self.recipe.learning_rate,
+                "seconds": state["epoch_seconds"],
+                "images_per_second": self.steps_per_epoch * self.recipe.batch_size / state["epoch_seconds"],
+            }
+        )
+        state["epoch_cost"] = state["epoch_seconds"] = 0.0
+
+    def save(self):
+        started = self.saved_at = time.monotonic()  # a failure, too, is tried again only after a while
+        if not self.session.run(self.finite):
+            raise self.not_finite("a weight")
+        history = self.state["history"]
+        best = max(history, key=lambda row: row["validation_accuracy"], default={"epoch": 0})
+        checkpoints.save(self.run, self.session, self.saver, self.state, best["epoch"] * self.steps_per_epoch)
+        runs.write_history(self.run, history)
+        self.saved_step, self.saved_at = self.state["step"], time.monotonic()
+        self.checkpoint_seconds += self.saved_at - started
+
+    def try_to_save(self):
+        try:
+            self.save()
+        except OSError as error:
+            return error
+
+    def figures(self):
+        history = self.state["history"]
+        return {
+            "test_accuracy": float(evaluate(self.session, self.network, self.dataset.test).accuracy),
+            "validation_accuracy": history[-1]["validation_accuracy"] if history else None,
+            "train_seconds": sum(row["seconds"] for row in history) + self.state["epoch_seconds"],
+            "checkpoint_seconds": self.checkpoint_seconds,
+        }
+
+    def not_finite(self, what):
+        return TrainingFailed(
+            f"{what} is no longer finite at step {self.state['step']}: try a lower --learning-rate; "
+            f"the checkpoint of step {self.saved_step} is kept"
+        )
 
 
 def _epoch_line(row):

@@ -123,6 +123,23 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(
     assert variables(stopped, 6) == variables(unbroken, 6) and costs(stopped) == costs(unbroken)
 
 
+def test_newer_damaged_checkpoints_do_not_push_out_good_ones(small, stopped, capsys):
+    for step in (100, 200, 300):
+        (stopped / f"checkpoints/step-{step}.json").write_text("{}")
+        (stopped / f"checkpoints/step-{step}.index").write_text("")
+    train(small, stopped, max_steps=5, resume=True)
+    assert capsys.readouterr().err.count("passed over") == 3
+    assert checkpoints.newest(stopped, report=pytest.fail)[1]["step"] == 5
+
+
+def test_what_a_kill_left_of_a_checkpoint_does_not_spoil_the_next_of_the_same_step(small, stopped):
+    left = stopped / "checkpoints/step-6.data-00000-of-00001.tempstate123"
+    left.write_text("half of it")
+    train(small, stopped, resume=True)
+    assert checkpoints.newest(stopped, report=pytest.fail)[1]["step"] == 6
+    assert not left.exists()
+
+
 def test_evaluation_passes_over_a_damaged_checkpoint_too(small, unbroken, tmp_path):
     shutil.copytree(str(unbroken), str(tmp_path / "run"))
     (tmp_path / "run/checkpoints/step-6.index").write_bytes(b"")
