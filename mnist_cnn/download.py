@@ -6,9 +6,9 @@ import threading
 
 from tqdm import tqdm
 
-from mnist_cnn.data import IDX_FILES, read_idx
 from mnist_cnn.errors import DataNotFound, InputError
 from mnist_cnn.files import replace
+from mnist_cnn.idx import IDX_FILES, read_idx
 
 # The bucket that TensorFlow's own tutorials used, and the one that torchvision uses.
 MIRRORS = (

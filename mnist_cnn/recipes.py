@@ -2,10 +2,9 @@
 
 import math
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mnist_cnn.errors import InputError
-
 
 MAX_SEED = 2**32 - 1  # NumPy's RandomState takes no more
 
@@ -41,13 +40,29 @@ DENSE = Recipe(epochs=30, batch_size=100, learning_rate=0.001, keep_prob=0.8)
 PUBLISHED = {"cnn": ORIGINAL, "mlp": DENSE}
 
 
-def recorded(config):
-    """The model, Recipe and seed of a run, from its config.json. Raises InputError where it does not say."""
+def plan(config=None, model=None, recipe=None, seed=None, **changes):
+    """The (model, Recipe, seed) of a run.
+
+    Each is what is asked for; else what the `config` of a resumed run, its config.json, says; else
+    what is published, with seed 1. `changes` are those to single values of the recipe that are not None.
+    Raises InputError for what is out of its range.
+    """
+    its_model, its_recipe, its_seed = _recorded(config) if config else ("cnn", None, 1)
+    model = its_model if model is None else model
+    if model not in PUBLISHED:
+        raise InputError(f"model is {model!r}: it must be one of {', '.join(PUBLISHED)}")
+    seed = its_seed if seed is None else seed
+    check_whole("seed", seed, 0, MAX_SEED)
+    changes = {name: value for name, value in changes.items() if value is not None}
+    return model, replace(recipe or its_recipe or PUBLISHED[model], **changes), seed
+
+
+def _recorded(config):
     try:
         model, recipe, seed = config["model"], Recipe(**config["recipe"]), config["seed"]
-        if not (model in list(PUBLISHED) and isinstance(config["dataset"]["name"], str)):
-            raise KeyError("model")
         check_whole("seed", seed, 0, MAX_SEED)
-        return model, recipe, seed
+        if isinstance(model, str) and isinstance(config["dataset"]["name"], str):
+            return model, recipe, seed
+        raise TypeError("names that are no text")
     except (KeyError, TypeError, InputError) as error:
         raise InputError(f"config.json does not say how the run is trained ({error!r:.99}): begin a new run") from error

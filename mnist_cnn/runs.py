@@ -107,7 +107,9 @@ def differences(run, before, now):
         raise InputError(f"{run} has {' and '.join(differing)}: resume it as it was, or begin a new run")
     pairs = zip(before["machine"].items(), now["machine"].values())
     return [
-        f"{name} was {old} and is {new}: the run goes on, but not bit for bit" for (name, old), new in pairs if old != new
+        f"{name} was {old} and is {new}: the run goes on, but not bit for bit"
+        for (name, old), new in pairs
+        if old != new
     ]
 
 

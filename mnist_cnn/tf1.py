@@ -5,13 +5,9 @@ try:
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith("tensorflow"):
         raise
-    raise ImportError(
-        "TensorFlow is not installed for this Python: pip install -r requirements.txt"
-    ) from error
+    raise ImportError("TensorFlow is not installed for this Python: pip install -r requirements.txt") from error
 except TypeError as error:
     # protobuf 4 refuses the generated code in TensorFlow 1.15 with "Descriptors cannot be created directly".
-    raise ImportError(
-        "TensorFlow 1.15 cannot be imported with protobuf 4: pip install 'protobuf<3.21'"
-    ) from error
+    raise ImportError("TensorFlow 1.15 cannot be imported with protobuf 4: pip install 'protobuf<3.21'") from error
 
 __all__ = ["tf"]

@@ -12,14 +12,12 @@ from mnist_cnn.data import batch_indices
 from mnist_cnn.errors import InputError, Stopped, TrainingFailed
 from mnist_cnn.evaluation import evaluate
 from mnist_cnn.model import build_model
-from mnist_cnn.recipes import MAX_SEED, PUBLISHED, check_whole, recorded
+from mnist_cnn.recipes import check_whole, plan
 from mnist_cnn.stopping import StopRequests
 from mnist_cnn.tf1 import tf
 
 
-def train(
-    dataset, run_dir=None, recipe=None, seed=None, max_steps=None, model=None, resume=False, checkpoint_secs=30
-):
+def train(dataset, run_dir=None, recipe=None, seed=None, max_steps=None, model=None, resume=False, checkpoint_secs=30):
     """Trains a network on a Dataset and writes a run directory.
 
     Prints the tutorial's lines to stdout: the average cost of each epoch and at last the test accuracy.
@@ -48,18 +46,10 @@ def train(
       TrainingFailed: the cost is no longer finite, or the run's first or last checkpoint cannot be written.
       Stopped: Ctrl-C, SIGTERM or SIGHUP came; the step was finished and saved. A second one stops at once.
     """
+    config = None
     if resume:
         run_dir, config = runs.to_resume(run_dir)
-        if config:
-            its_model, its_recipe, its_seed = recorded(config)
-            model, recipe = model or its_model, recipe or its_recipe
-            seed = its_seed if seed is None else seed
-    model = model or "cnn"
-    if model not in PUBLISHED:
-        raise InputError(f"model is {model!r}: it must be one of {', '.join(PUBLISHED)}")
-    recipe = recipe or PUBLISHED[model]
-    seed = 1 if seed is None else seed
-    check_whole("seed", seed, 0, MAX_SEED)
+    model, recipe, seed = plan(config, model, recipe, seed)
     check_whole("batch_size", recipe.batch_size, 1, len(dataset.train))
     if max_steps is not None:
         check_whole("max_steps", max_steps, 1)
@@ -134,14 +124,17 @@ class _Training:
     def go_on(self, last_step, checkpoint_secs):
         """Takes the steps that are left, and saves. Returns the error if in the end that failed, else None."""
         state, batch_size = self.state, self.recipe.batch_size
-        with StopRequests() as stop, tqdm(
-            total=last_step * batch_size,
-            initial=state["step"] * batch_size,
-            unit=" images",
-            unit_scale=True,
-            leave=False,
-            disable=None,  # where stderr is no terminal
-        ) as bar:
+        with (
+            StopRequests() as stop,
+            tqdm(
+                total=last_step * batch_size,
+                initial=state["step"] * batch_size,
+                unit=" images",
+                unit_scale=True,
+                leave=False,
+                disable=None,  # where stderr is no terminal
+            ) as bar,
+        ):
             while state["step"] < last_step and not stop.signum:
                 self.step()
                 bar.update(batch_size)

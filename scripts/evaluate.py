@@ -15,7 +15,9 @@ def work(args):
 
     run = args.run_dir or runs.newest(completed=True)
     trained_on = runs.read_json(run, "config.json").get("dataset")
-    dataset = load_sample() if trained_on and trained_on.get("name") == "sample" else load_mnist(args.data_dir, args.mirror)
+    dataset = (
+        load_sample() if trained_on and trained_on.get("name") == "sample" else load_mnist(args.data_dir, args.mirror)
+    )
     load_tensorflow(args.debug)
     from mnist_cnn import evaluate, restored
 

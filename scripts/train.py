@@ -1,11 +1,9 @@
 """Trains the network, prints the average cost of each epoch and the test accuracy, and writes a run directory."""
 
-import dataclasses
-
 from _command import Parser, load_tensorflow, notice
 
 from mnist_cnn.errors import DataNotFound
-from mnist_cnn.recipes import DENSE, MAX_SEED, ORIGINAL, PUBLISHED, check_whole, recorded
+from mnist_cnn.recipes import DENSE, ORIGINAL, PUBLISHED, check_whole, plan
 
 
 def main():
@@ -23,7 +21,12 @@ def main():
         choices=list(PUBLISHED),
         help="the tutorial's network, or the dense one it improves on (default: cnn)",
     )
-    add("--epochs", metavar="N", type=int, help=f"passes over the data (default: {ORIGINAL.epochs}; mlp: {DENSE.epochs})")
+    add(
+        "--epochs",
+        metavar="N",
+        type=int,
+        help=f"passes over the data (default: {ORIGINAL.epochs}; mlp: {DENSE.epochs})",
+    )
     add("--batch-size", metavar="N", type=int, help=f"images in a step (default: {ORIGINAL.batch_size})")
     add("--learning-rate", metavar="R", type=float, help=f"Adam's (default: {ORIGINAL.learning_rate})")
     add(
@@ -57,13 +60,8 @@ def work(args):
     config = None
     if args.resume:
         args.run_dir, config = runs.to_resume(args.run_dir)
-    model, recipe, seed = recorded(config) if config else ("cnn", None, 1)
-    model = args.model or model
-    flags = {name: getattr(args, name) for name in ("epochs", "batch_size", "learning_rate", "keep_prob")}
-    given = {name: value for name, value in flags.items() if value is not None}
-    recipe = dataclasses.replace(recipe or PUBLISHED[model], **given)
-    seed = seed if args.seed is None else args.seed
-    check_whole("seed", seed, 0, MAX_SEED)
+    changes = {name: getattr(args, name) for name in ("epochs", "batch_size", "learning_rate", "keep_prob")}
+    model, recipe, seed = plan(config, args.model, None, args.seed, **changes)
     if args.max_steps is not None:
         check_whole("max_steps", args.max_steps, 1)
     name = args.dataset or (config["dataset"]["name"] if config else "auto")

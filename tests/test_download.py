@@ -10,8 +10,8 @@ import sys
 import threading
 
 import pytest
-
 from conftest import ROOT, environment
+
 from mnist_cnn import DataNotFound, InputError, load_mnist
 from mnist_cnn import download as download_module
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mnist_cnn import InputError, checkpoints, runs
-from mnist_cnn.data import IDX_FILES, read_idx
-from mnist_cnn.recipes import recorded
+from mnist_cnn.idx import IDX_FILES, read_idx
+from mnist_cnn.recipes import plan
 
 pytestmark = pytest.mark.slow
 
@@ -88,10 +88,12 @@ CONFIG = json.dumps(
 def test_config(tmp_path_factory, content):
     run = tmp_path_factory.getbasetemp()
     (run / "config.json").write_bytes(content)
-    one_line_or_success(lambda: recorded(runs.read_json(run, "config.json")))
+    one_line_or_success(lambda: plan(runs.read_json(run, "config.json")))
 
 
-HISTORY = (",".join(runs.HISTORY_COLUMNS) + "\n1,0.362,0.98,0.001,16.5,3333.3\n2,0.105,0.985,0.001,16.4,3353.6\n").encode()
+HISTORY = (
+    ",".join(runs.HISTORY_COLUMNS) + "\n1,0.362,0.98,0.001,16.5,3333.3\n2,0.105,0.985,0.001,16.4,3353.6\n"
+).encode()
 
 
 @fuzz
@@ -108,7 +110,9 @@ FILE_NAMES = st.from_regex(r"\Astep-[0-9]{1,22}\.(json|index|data-00000-of-00001
 
 
 @settings(fuzz, max_examples=1500)
-@given(st.dictionaries(FILE_NAMES, st.binary(max_size=50) | JSON.map(lambda value: json.dumps(value).encode()), max_size=4))
+@given(
+    st.dictionaries(FILE_NAMES, st.binary(max_size=50) | JSON.map(lambda value: json.dumps(value).encode()), max_size=4)
+)
 def test_checkpoint_discovery(tmp_path_factory, files):
     run = tmp_path_factory.mktemp("run")
     (run / "checkpoints").mkdir()
@@ -125,4 +129,4 @@ def test_checkpoint_discovery(tmp_path_factory, files):
 )
 def test_what_takes_a_json_reader_down(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
-    one_line_or_success(lambda: recorded(runs.read_json(tmp_path, "config.json")))
+    one_line_or_success(lambda: plan(runs.read_json(tmp_path, "config.json")))

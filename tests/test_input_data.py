@@ -5,8 +5,8 @@ import sys
 
 import numpy as np
 import pytest
-
 from conftest import ROOT, environment
+
 from mnist_cnn import InputError, read_data_sets
 from mnist_cnn.tf1 import tf
 
@@ -14,7 +14,6 @@ from mnist_cnn.tf1 import tf
 @pytest.fixture(scope="module")
 def mnist(mnist_dir):
     return read_data_sets(str(mnist_dir), one_hot=True, seed=3)
-
 
 
 def test_1200_batches_take_no_image_twice_in_an_epoch(mnist_dir):

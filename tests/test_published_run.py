@@ -7,8 +7,8 @@ import sys
 
 import numpy as np
 import pytest
-
 from conftest import ROOT
+
 from mnist_cnn import load_mnist, train
 from mnist_cnn.tf1 import tf
 
@@ -47,7 +47,5 @@ def test_the_costs_the_accuracy_and_the_memory_are_as_promised(mnist_dir, tmp_pa
 
 def test_the_dense_network_is_as_good_as_the_tutorials(mnist_dir, tmp_path):
     mnist = load_mnist(mnist_dir)
-    accuracies = [
-        train(mnist, tmp_path / str(seed), seed=seed, model="mlp")["test_accuracy"] for seed in (1, 2, 3)
-    ]
+    accuracies = [train(mnist, tmp_path / str(seed), seed=seed, model="mlp")["test_accuracy"] for seed in (1, 2, 3)]
     assert sum(accuracies) / 3 >= 0.980

@@ -14,9 +14,7 @@ RECIPE = Recipe(epochs=2, batch_size=100, learning_rate=0.001, keep_prob=0.8)  #
 
 def variables(run, step):
     """The bytes of all variables, Adam's included: TensorFlow writes the same ones to the same file."""
-    return [
-        (run / "checkpoints" / f"step-{step}.{suffix}").read_bytes() for suffix in ("index", "data-00000-of-00001")
-    ]
+    return [(run / "checkpoints" / f"step-{step}.{suffix}").read_bytes() for suffix in ("index", "data-00000-of-00001")]
 
 
 def costs(run):
@@ -47,7 +45,11 @@ def test_a_resumed_run_is_equal_to_the_last_bit(small, tmp_path, unbroken, capsy
     assert costs(tmp_path / "run") == costs(unbroken)
     assert result["completed"] is True
     lines = capsys.readouterr().out.splitlines()
-    assert [line[:11] for line in lines] == ["Epoch: 0001", "Epoch: 0002", f"Accuracy: {result['test_accuracy']:.4f}"[:11]]
+    assert [line[:11] for line in lines] == [
+        "Epoch: 0001",
+        "Epoch: 0002",
+        f"Accuracy: {result['test_accuracy']:.4f}"[:11],
+    ]
 
 
 def test_how_often_is_saved_changes_nothing(small, tmp_path, unbroken):

@@ -1,0 +1,67 @@
+"""MNIST's four files: their format, their digests, and how one is read when neither can be trusted."""
+
+import gzip
+import hashlib
+import struct
+import zlib
+from typing import NamedTuple, Tuple
+
+import numpy as np
+
+from mnist_cnn.errors import InputError
+
+
+class IdxFile(NamedTuple):
+    shape: Tuple[int, ...]
+    sha256: str  # of the decompressed file: mirrors compress the same bytes differently
+
+    @property
+    def header(self):
+        # Two zero bytes, 8 for unsigned bytes, the rank, then each dimension.
+        return struct.pack(f">{1 + len(self.shape)}I", 0x800 + len(self.shape), *self.shape)
+
+    @property
+    def size(self):
+        return len(self.header) + int(np.prod(self.shape))
+
+
+# The format and the shapes: http://yann.lecun.com/exdb/mnist/
+IDX_FILES = {
+    "train-images-idx3-ubyte": IdxFile(
+        (60000, 28, 28), "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+    ),
+    "train-labels-idx1-ubyte": IdxFile((60000,), "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+    "t10k-images-idx3-ubyte": IdxFile(
+        (10000, 28, 28), "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+    ),
+    "t10k-labels-idx1-ubyte": IdxFile((10000,), "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+}
+
+
+def read_idx(file, source, name):
+    """The digits or labels in one of the IDX_FILES, as uint8 of its shape.
+
+    `file` is binary and seekable, packed or not; memory is bounded by the known size, whatever it says.
+    Raises InputError, which calls the file `source`, where its content is not MNIST's to the last bit.
+    """
+    expected = IDX_FILES[name]
+    packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    try:
+        content = (gzip.GzipFile(fileobj=file) if packed else file).read(expected.size + 1)
+    except (EOFError, zlib.error, OSError) as error:
+        if getattr(error, "errno", None):  # the disk's failure, not the content's
+            raise
+        raise _damaged(source, f"it cannot be decompressed ({error})") from error
+    if not content.startswith(expected.header):
+        raise _damaged(source, f"it begins with {content[:16]!r}, not with {name}'s header")
+    if len(content) != expected.size:
+        size = f"over {expected.size:,}" if len(content) > expected.size else f"{len(content):,}"
+        raise _damaged(source, f"it holds {size} of {expected.size:,} bytes")
+    if hashlib.sha256(content).hexdigest() != expected.sha256:
+        raise _damaged(source, f"its SHA-256 is not {expected.sha256}")
+    return np.frombuffer(content, np.uint8, offset=len(expected.header)).reshape(expected.shape)
+
+
+def _damaged(source, how):
+    return InputError(f"{source} is damaged or not MNIST's: {how}; delete or replace it")
