@@ -124,17 +124,15 @@ class _Training:
     def go_on(self, last_step, checkpoint_secs):
         """Takes the steps that are left, and saves. Returns the error if in the end that failed, else None."""
         state, batch_size = self.state, self.recipe.batch_size
-        with (
-            StopRequests() as stop,
-            tqdm(
-                total=last_step * batch_size,
-                initial=state["step"] * batch_size,
-                unit=" images",
-                unit_scale=True,
-                leave=False,
-                disable=None,  # where stderr is no terminal
-            ) as bar,
-        ):
+        bar = tqdm(
+            total=last_step * batch_size,
+            initial=state["step"] * batch_size,
+            unit=" images",
+            unit_scale=True,
+            leave=False,
+            disable=None,  # where stderr is no terminal
+        )
+        with StopRequests() as stop, bar:
             while state["step"] < last_step and not stop.signum:
                 self.step()
                 bar.update(batch_size)
