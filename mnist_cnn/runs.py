@@ -75,14 +75,19 @@ def newest(completed):
     return max(found)[1]
 
 
-def describe(model, recipe, seed, dataset, tensorflow_version):
+def describe(model, recipe, seed, dataset, tensorflow_version, mixed_precision):
     """What a run is, as a dict for config.json: all that decides its numbers, and where they were computed."""
     return {
         "model": model,
         "recipe": asdict(recipe),
         "seed": seed,
         "dataset": {"name": dataset.name, "sha256": dataset.digest()},
-        "machine": {"TensorFlow": tensorflow_version, "CPU": _cpu(), "number of CPUs": os.cpu_count()},
+        "machine": {
+            "TensorFlow": tensorflow_version,
+            "CPU": cpu(),
+            "number of CPUs": os.cpu_count(),
+            "mixed precision": mixed_precision,
+        },
         "versions": {
             "mnist_cnn": mnist_cnn.__version__,
             "python": platform.python_version(),
@@ -94,11 +99,14 @@ def describe(model, recipe, seed, dataset, tensorflow_version):
 def differences(run, before, now):
     """Compares what a run was with what it would go on as. Returns the warnings, a line each.
 
-    Raises InputError, which names what differs, where it would be another run. More epochs are not another.
+    Raises InputError, which names what differs, where it would be another run. More epochs are not, unless
+    the learning rate's schedule depends on them.
     """
 
     def identity(config):
-        recipe = {name: value for name, value in config["recipe"].items() if name != "epochs"}
+        recipe = dict(config["recipe"])
+        if recipe["schedule"] == "constant":
+            del recipe["epochs"]
         return {"model": config["model"], **recipe, "seed": config["seed"], "dataset": config["dataset"]["sha256"]}
 
     pairs = zip(identity(before).items(), identity(now).values())
@@ -182,7 +190,7 @@ def _parse_int(digits):
     return int(digits)
 
 
-def _cpu():
+def cpu():
     with contextlib.suppress(OSError):
         model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
         if model:

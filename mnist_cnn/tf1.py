@@ -1,5 +1,10 @@
 """The one door to TensorFlow: `from mnist_cnn.tf1 import tf` is the 1.x API, on 1.15 and on 2.x."""
 
+import re
+from pathlib import Path
+
+from mnist_cnn.errors import InputError
+
 try:
     import tensorflow.compat.v1 as tf
 except ModuleNotFoundError as error:
@@ -10,4 +15,31 @@ except TypeError as error:
     # protobuf 4 refuses the generated code in TensorFlow 1.15 with "Descriptors cannot be created directly".
     raise ImportError("TensorFlow 1.15 cannot be imported with protobuf 4: pip install 'protobuf<3.21'") from error
 
-__all__ = ["tf"]
+__all__ = ["new_session", "tf"]
+
+
+def new_session(mixed_precision=False):
+    """A Session for the current graph.
+
+    Args:
+      mixed_precision: let convolutions and matrix products be computed in bfloat16, with float32 weights.
+
+    Raises:
+      InputError: this TensorFlow or this CPU has no bfloat16.
+    """
+    config = tf.ConfigProto()
+    if mixed_precision:
+        rewriting = config.graph_options.rewrite_options
+        if not hasattr(rewriting, "auto_mixed_precision_onednn_bfloat16"):
+            raise InputError(f"mixed precision needs TensorFlow 2, and this is {tf.__version__}: train without it")
+        if not _cpu_has_bfloat16():
+            raise InputError("mixed precision needs a CPU with bfloat16 (avx512_bf16 or amx_bf16): train without it")
+        rewriting.auto_mixed_precision_onednn_bfloat16 = rewriting.ON
+    return tf.Session(config=config)
+
+
+def _cpu_has_bfloat16():
+    try:
+        return bool(re.search(r"\b(avx512_bf16|amx_bf16)\b", Path("/proc/cpuinfo").read_text()))
+    except OSError:
+        return False

@@ -8,16 +8,27 @@ import time
 from tqdm import tqdm
 
 from mnist_cnn import checkpoints, runs
-from mnist_cnn.data import batch_indices
+from mnist_cnn.data import batches
 from mnist_cnn.errors import InputError, Stopped, TrainingFailed
 from mnist_cnn.evaluation import evaluate
 from mnist_cnn.model import build_model
 from mnist_cnn.recipes import check_whole, plan
 from mnist_cnn.stopping import StopRequests
-from mnist_cnn.tf1 import tf
+from mnist_cnn.tf1 import new_session, tf
 
 
-def train(dataset, run_dir=None, recipe=None, seed=None, max_steps=None, model=None, resume=False, checkpoint_secs=30):
+def train(
+    dataset,
+    run_dir=None,
+    recipe=None,
+    seed=None,
+    max_steps=None,
+    model=None,
+    resume=False,
+    checkpoint_secs=30,
+    mixed_precision=False,
+    after_step=None,
+):
     """Trains a network on a Dataset and writes a run directory.
 
     Prints the tutorial's lines to stdout: the average cost of each epoch and at last the test accuracy.
@@ -28,12 +39,14 @@ def train(dataset, run_dir=None, recipe=None, seed=None, max_steps=None, model=N
       dataset: a Dataset, from `load_mnist()` or `load_sample()`.
       run_dir: a new or empty folder, by default runs/<date-time>; to resume, a run's folder, by default
         that of the newest unfinished run in runs/.
-      recipe: a Recipe; by default what a resumed run had, else the one published for the model.
+      recipe: "original", "fast", "accurate" or a Recipe; by default what a resumed run had, else the one published for the model.
       seed: an int in 0..2³²-1, which alone decides all that is random; by default what a resumed run had, else 1.
       max_steps: where to stop if the recipe would take more steps; the run is then not "completed".
       model: "cnn" or "mlp"; by default what a resumed run had, else "cnn".
       resume: go on from the newest good checkpoint, to the same bits as if the run had not been stopped.
       checkpoint_secs: seconds from one checkpoint to the next; there is one at each epoch's end, too.
+      mixed_precision: let convolutions and products be computed in bfloat16.
+      after_step: called with nothing after each step.
 
     Returns:
       A dict, as in the run's result.json: completed, dataset, model, steps, test_accuracy,
@@ -55,15 +68,14 @@ def train(dataset, run_dir=None, recipe=None, seed=None, max_steps=None, model=N
         check_whole("max_steps", max_steps, 1)
     if not 0 < checkpoint_secs < math.inf:
         raise InputError(f"checkpoint_secs is {checkpoint_secs}: it must be finite and above 0")
-    all_steps = len(dataset.train) // recipe.batch_size * recipe.epochs
-    last_step = min(all_steps, max_steps or all_steps)
 
-    with runs.opened(run_dir, resume) as run, tf.Graph().as_default(), tf.Session() as session:
-        training = _Training(run, session, dataset, model, recipe, seed)
+    with tf.Graph().as_default(), new_session(mixed_precision) as session, runs.opened(run_dir, resume) as run:
+        training = _Training(run, session, dataset, model, recipe, seed, mixed_precision)
+        last_step = min(training.steps, max_steps or training.steps)
         training.begin(resume, last_step)
-        unsaved = training.go_on(last_step, checkpoint_secs)
+        unsaved = training.go_on(last_step, checkpoint_secs, after_step)
         result = {
-            "completed": last_step == all_steps,
+            "completed": last_step == training.steps,
             "dataset": dataset.name,
             "model": model,
             "steps": last_step,
@@ -83,14 +95,21 @@ def train(dataset, run_dir=None, recipe=None, seed=None, max_steps=None, model=N
 class _Training:
     """A run under way: its session, and what is saved of it."""
 
-    def __init__(self, run, session, dataset, model, recipe, seed):
+    def __init__(self, run, session, dataset, model, recipe, seed, mixed_precision):
         self.run, self.session, self.dataset, self.recipe, self.seed = run, session, dataset, recipe, seed
         self.steps_per_epoch = len(dataset.train) // recipe.batch_size
-        self.network = build_model(model, recipe.learning_rate, seed)
+        self.steps = self.steps_per_epoch * recipe.epochs
+        self.learning_rate = tf.placeholder(tf.float32, [], "learning_rate")
+        self.network = network = build_model(model, self.learning_rate, seed, recipe.initial_weights)
+        # Quicker than session.run.
+        self.take_step = session.make_callable(
+            [network.train_op, network.cost],
+            feed_list=[network.images, network.labels, network.keep_prob, self.learning_rate],
+        )
         self.saver = checkpoints.saver()
         self.finite = tf.reduce_all([tf.reduce_all(tf.is_finite(weights)) for weights in tf.trainable_variables()])
         # Beside the variables, this is all there is to a run's state.
-        config = runs.describe(model, recipe, seed, dataset, tf.__version__)
+        config = runs.describe(model, recipe, seed, dataset, tf.__version__, mixed_precision)
         self.state = {"step": 0, "epoch_cost": 0.0, "epoch_seconds": 0.0, "history": [], "config": config}
         self.saved_step, self.saved_at, self.checkpoint_seconds = None, time.monotonic(), 0.0
 
@@ -121,7 +140,7 @@ class _Training:
         for row in self.state["history"]:
             _print(_epoch_line(row))
 
-    def go_on(self, last_step, checkpoint_secs):
+    def go_on(self, last_step, checkpoint_secs, after_step):
         """Takes the steps that are left, and saves. Returns the error if in the end that failed, else None."""
         state, batch_size = self.state, self.recipe.batch_size
         bar = tqdm(
@@ -132,10 +151,13 @@ class _Training:
             leave=False,
             disable=None,  # where stderr is no terminal
         )
-        with StopRequests() as stop, bar:
+        feeding = contextlib.closing(batches(self.dataset.train, self.recipe, self.seed, state["step"]))
+        with StopRequests() as stop, bar, feeding as batch:
             while state["step"] < last_step and not stop.signum:
-                self.step()
+                self.step(batch)
                 bar.update(batch_size)
+                if after_step:
+                    after_step()
                 epoch_ends = state["step"] % self.steps_per_epoch == 0
                 if epoch_ends:
                     self.end_epoch()
@@ -154,16 +176,11 @@ class _Training:
                 )
         return unsaved
 
-    def step(self):
+    def step(self, batches):
         started = time.perf_counter()
-        images, labels = self.dataset.train.batch(
-            batch_indices(len(self.dataset.train), self.recipe.batch_size, self.seed, self.state["step"])
-        )
-        network = self.network
-        _, cost = self.session.run(
-            [network.train_op, network.cost],
-            feed_dict={network.images: images, network.labels: labels, network.keep_prob: self.recipe.keep_prob},
-        )
+        images, labels = next(batches)
+        learning_rate = self.recipe.learning_rate_at(self.state["step"], self.steps)
+        _, cost = self.take_step(images, labels, self.recipe.keep_prob, learning_rate)
         self.state["step"] += 1
         if not math.isfinite(cost):
             raise self.not_finite("the cost")
@@ -177,7 +194,7 @@ class _Training:
                 "epoch": len(state["history"]) + 1,
                 "avg_cost": state["epoch_cost"] / self.steps_per_epoch,
                 "validation_accuracy": evaluate(self.session, self.network, self.dataset.validation).accuracy,
-                "learning_rate": self.recipe.learning_rate,
+                "learning_rate": self.recipe.learning_rate_at(state["step"] - 1, self.steps),
                 "seconds": state["epoch_seconds"],
                 "images_per_second": self.steps_per_epoch * self.recipe.batch_size / state["epoch_seconds"],
             }
