@@ -34,7 +34,7 @@ def test_it_prints_the_tutorials_lines_and_nothing_else(small, tmp_path, capsys)
 
 def test_a_run_directory_says_what_was_run_and_what_came_of_it(run, small):
     config = json.loads((run / "config.json").read_text())
-    assert config["recipe"] == {"epochs": 2, "batch_size": 100, "learning_rate": 0.001, "keep_prob": 0.8}
+    assert Recipe(**config["recipe"]) == RECIPE
     assert config["seed"] == 3
     assert config["dataset"] == {"name": "small", "sha256": small.digest()}
     assert config["machine"]["TensorFlow"] == tf.__version__
