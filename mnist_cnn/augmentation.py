@@ -53,6 +53,6 @@ def augment(images, augmentation, seed, step):
 
 
 def _source(by_row, by_column, shift):
-    """One coordinate of where each pixel comes from, float32 [n, 28, 28], in an image with a black frame of one pixel."""
+    """One coordinate, float32 [n, 28, 28], of where each pixel comes from in an image framed by one black pixel."""
     at = by_row[:, :, np.newaxis] + (by_column + (shift + _CENTRE + 1))[:, np.newaxis, :]
     return np.clip(at, 0, np.float32(_SIZE + 0.999), out=at)

@@ -205,7 +205,7 @@ def build_model(model="cnn", learning_rate=0.001, seed=1, initial_weights="publi
     if tf.executing_eagerly():
         raise RuntimeError(
             "build_model() adds to a graph, and TensorFlow 2 has none here; write "
-            "`with tf.Graph().as_default(), tf.Session() as sess:` above it, with tf from `from mnist_cnn.tf1 import tf`"
+            "`with tf.Graph().as_default(), tf.Session() as sess:` above it, with `from mnist_cnn.tf1 import tf`"
         )
     if tf.get_collection("mnist_cnn"):
         raise RuntimeError(

@@ -17,6 +17,12 @@ def check_whole(name, value, lowest, highest=math.inf):
         raise InputError(f"{name} is {value}: it must be a whole number, {allowed}")
 
 
+def check_positive(name, value):
+    """Raises InputError unless `value` is finite and above 0."""
+    if not 0 < value < math.inf:
+        raise InputError(f"{name} is {value}: it must be finite and above 0")
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """The most by which training images are distorted, either way. Raises InputError for a value out of its range."""
@@ -49,8 +55,7 @@ class Recipe:
     def __post_init__(self):
         check_whole("epochs", self.epochs, 1)
         check_whole("batch_size", self.batch_size, 1)
-        if not 0 < self.learning_rate < math.inf:
-            raise InputError(f"learning_rate is {self.learning_rate}: it must be finite and above 0")
+        check_positive("learning_rate", self.learning_rate)
         if not 0 < self.keep_prob <= 1:
             raise InputError(f"keep_prob is {self.keep_prob}: it must be above 0 and at most 1")
         if self.schedule not in ("constant", "linear"):
@@ -74,13 +79,15 @@ ORIGINAL = Recipe(epochs=15, batch_size=100, learning_rate=0.001, keep_prob=0.8)
 DENSE = Recipe(epochs=30, batch_size=100, learning_rate=0.001, keep_prob=0.8)
 PUBLISHED = {"cnn": ORIGINAL, "mlp": DENSE}
 
-# The published accuracy in the least time.
+# The published accuracy in the least time. Of the learning rates, warm-ups, batch sizes and keep_probs tried, with
+# several seeds each, one epoch's validation accuracy stays below that of the published run.
 FAST = Recipe(
     epochs=2,
-    batch_size=100,
-    learning_rate=0.002,
+    batch_size=128,
+    learning_rate=0.003,
     keep_prob=0.8,
     schedule="linear",
+    warmup=0.1,
     initial_weights="he",
 )
 
@@ -107,11 +114,12 @@ def named(name, model):
 def plan(config=None, model=None, recipe=None, seed=None, **changes):
     """The (model, Recipe, seed) of a run.
 
-    Each is what is asked for, the recipe by its name or as a Recipe; else what the `config` of a resumed run, its config.json, says; else
-    what is published, with seed 1. `changes` are those to single values of the recipe that are not None.
+    Each is what is asked for, the recipe by its name or as a Recipe; else what the `config` of a resumed run,
+    its config.json, says; else what is published, with seed 1. Of `changes`, to single values of the recipe,
+    those that are None do not count.
     Raises InputError for what is out of its range.
     """
-    its_model, its_recipe, its_seed = _recorded(config) if config else ("cnn", None, 1)
+    its_model, its_recipe, its_seed = recorded(config) if config else ("cnn", None, 1)
     model = its_model if model is None else model
     if model not in PUBLISHED:
         raise InputError(f"model is {model!r}: it must be one of {', '.join(PUBLISHED)}")
@@ -123,7 +131,8 @@ def plan(config=None, model=None, recipe=None, seed=None, **changes):
     return model, replace(recipe or its_recipe or PUBLISHED[model], **changes), seed
 
 
-def _recorded(config):
+def recorded(config):
+    """The (model, Recipe, seed) of a run's config.json, a dict. Raises InputError where it does not say."""
     try:
         model, values, seed = config["model"], dict(config["recipe"]), config["seed"]
         if values.get("augmentation") is not None:

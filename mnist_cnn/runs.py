@@ -16,8 +16,10 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 import mnist_cnn
+from mnist_cnn import cpu
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import replace
+from mnist_cnn.recipes import recorded
 
 RUNS = Path("runs")
 LOCK = ".lock"
@@ -84,7 +86,7 @@ def describe(model, recipe, seed, dataset, tensorflow_version, mixed_precision):
         "dataset": {"name": dataset.name, "sha256": dataset.digest()},
         "machine": {
             "TensorFlow": tensorflow_version,
-            "CPU": cpu(),
+            "CPU": cpu.name(),
             "number of CPUs": os.cpu_count(),
             "mixed precision": mixed_precision,
         },
@@ -102,23 +104,22 @@ def differences(run, before, now):
     Raises InputError, which names what differs, where it would be another run. More epochs are not, unless
     the learning rate's schedule depends on them.
     """
-
-    def identity(config):
-        recipe = dict(config["recipe"])
-        if recipe["schedule"] == "constant":
-            del recipe["epochs"]
-        return {"model": config["model"], **recipe, "seed": config["seed"], "dataset": config["dataset"]["sha256"]}
-
-    pairs = zip(identity(before).items(), identity(now).values())
-    differing = [f"{name} {old}, not {new}" for (name, old), new in pairs if old != new]
+    was, would_be = _identity(before), _identity(now)
+    if was["schedule"] == would_be["schedule"] == "constant":
+        del would_be["epochs"]
+    differing = [f"{name} {was[name]}, not {value}" for name, value in would_be.items() if was[name] != value]
     if differing:
         raise InputError(f"{run} has {' and '.join(differing)}: resume it as it was, or begin a new run")
-    pairs = zip(before["machine"].items(), now["machine"].values())
     return [
-        f"{name} was {old} and is {new}: the run goes on, but not bit for bit"
-        for (name, old), new in pairs
-        if old != new
+        f"{name} was {before['machine'][name]} and is {value}: the run goes on, but not bit for bit"
+        for name, value in now["machine"].items()
+        if before["machine"][name] != value
     ]
+
+
+def _identity(config):
+    model, recipe, seed = recorded(config)
+    return {"model": model, **asdict(recipe), "seed": seed, "dataset": config["dataset"]["sha256"]}
 
 
 def write_json(run, name, content):
@@ -189,10 +190,3 @@ def _parse_int(digits):
         raise ValueError("it holds a number of more than 20 digits")
     return int(digits)
 
-
-def cpu():
-    with contextlib.suppress(OSError):
-        model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-        if model:
-            return model.group(1)
-    return platform.processor() or platform.machine()

@@ -1,8 +1,6 @@
 """The one door to TensorFlow: `from mnist_cnn.tf1 import tf` is the 1.x API, on 1.15 and on 2.x."""
 
-import re
-from pathlib import Path
-
+from mnist_cnn import cpu
 from mnist_cnn.errors import InputError
 
 try:
@@ -28,18 +26,22 @@ def new_session(mixed_precision=False):
       InputError: this TensorFlow or this CPU has no bfloat16.
     """
     config = tf.ConfigProto()
+    if _is_intels_1_15():
+        config.inter_op_parallelism_threads = 1  # each operation has all cores: two at once get into each other's way
     if mixed_precision:
         rewriting = config.graph_options.rewrite_options
         if not hasattr(rewriting, "auto_mixed_precision_onednn_bfloat16"):
             raise InputError(f"mixed precision needs TensorFlow 2, and this is {tf.__version__}: train without it")
-        if not _cpu_has_bfloat16():
+        if not cpu.has_bfloat16():
             raise InputError("mixed precision needs a CPU with bfloat16 (avx512_bf16 or amx_bf16): train without it")
         rewriting.auto_mixed_precision_onednn_bfloat16 = rewriting.ON
     return tf.Session(config=config)
 
 
-def _cpu_has_bfloat16():
+def _is_intels_1_15():
     try:
-        return bool(re.search(r"\b(avx512_bf16|amx_bf16)\b", Path("/proc/cpuinfo").read_text()))
-    except OSError:
+        from tensorflow.python.pywrap_tensorflow import IsMklEnabled
+    except ImportError:  # TensorFlow 2
         return False
+    return IsMklEnabled()
+

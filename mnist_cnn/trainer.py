@@ -12,7 +12,7 @@ from mnist_cnn.data import batches
 from mnist_cnn.errors import InputError, Stopped, TrainingFailed
 from mnist_cnn.evaluation import evaluate
 from mnist_cnn.model import build_model
-from mnist_cnn.recipes import check_whole, plan
+from mnist_cnn.recipes import check_positive, check_whole, plan
 from mnist_cnn.stopping import StopRequests
 from mnist_cnn.tf1 import new_session, tf
 
@@ -39,7 +39,8 @@ def train(
       dataset: a Dataset, from `load_mnist()` or `load_sample()`.
       run_dir: a new or empty folder, by default runs/<date-time>; to resume, a run's folder, by default
         that of the newest unfinished run in runs/.
-      recipe: "original", "fast", "accurate" or a Recipe; by default what a resumed run had, else the one published for the model.
+      recipe: "original", "fast", "accurate" or a Recipe; by default what a resumed run had, else the one
+        published for the model.
       seed: an int in 0..2³²-1, which alone decides all that is random; by default what a resumed run had, else 1.
       max_steps: where to stop if the recipe would take more steps; the run is then not "completed".
       model: "cnn" or "mlp"; by default what a resumed run had, else "cnn".
@@ -66,8 +67,7 @@ def train(
     check_whole("batch_size", recipe.batch_size, 1, len(dataset.train))
     if max_steps is not None:
         check_whole("max_steps", max_steps, 1)
-    if not 0 < checkpoint_secs < math.inf:
-        raise InputError(f"checkpoint_secs is {checkpoint_secs}: it must be finite and above 0")
+    check_positive("checkpoint_secs", checkpoint_secs)
 
     with tf.Graph().as_default(), new_session(mixed_precision) as session, runs.opened(run_dir, resume) as run:
         training = _Training(run, session, dataset, model, recipe, seed, mixed_precision)
@@ -170,10 +170,8 @@ class _Training:
             unsaved = self.try_to_save() if self.saved_step != state["step"] else None
             if stop.signum:
                 saved = f"saved up to step {self.saved_step} ({unsaved})" if unsaved else "saved"
-                raise Stopped(
-                    stop.signum,
-                    f"stopped after step {state['step']} of {last_step}, {saved}; to go on: --resume --run-dir {self.run}",
-                )
+                done = f"stopped after step {state['step']} of {last_step}, {saved}"
+                raise Stopped(stop.signum, f"{done}; to go on: --resume --run-dir {self.run}")
         return unsaved
 
     def step(self, batches):

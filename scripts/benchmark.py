@@ -13,7 +13,7 @@ from pathlib import Path
 
 from _command import Parser
 
-from mnist_cnn import runs
+from mnist_cnn import cpu
 from mnist_cnn.data import data_folder, load_mnist
 from mnist_cnn.errors import InputError, TrainingFailed
 from mnist_cnn.idx import IDX_FILES
@@ -21,10 +21,15 @@ from mnist_cnn.recipes import NAMES, check_whole, named
 
 SIDES = Path(__file__).resolve().parent / "sides"
 BLOCK = 45  # steps
-STARTS = 3  # of which the median counts
+STARTS = 3  # of which the median counts; fewer if there are fewer rounds
 EPOCH = 550  # steps of 100 images
 
-PYTORCH = {"default": [], "channels_last": ["channels_last"], "fused Adam": ["fused"], "both": ["channels_last", "fused"]}
+PYTORCH = {
+    "default": [],
+    "channels_last": ["channels_last"],
+    "fused Adam": ["fused"],
+    "channels_last, fused Adam": ["channels_last", "fused"],
+}
 
 
 class Side:
@@ -127,10 +132,11 @@ def work(args):
 
     steps = 1 + (args.rounds + 1) * BLOCK
     with contextlib.ExitStack() as stack:
-        for start in range(STARTS):
+        starts = min(STARTS, args.rounds)
+        for start in range(starts):
             for side in sides:
                 side.start(folder, steps)
-                if start < STARTS - 1:
+                if start < starts - 1:
                     side.stop()
                 else:
                     stack.callback(side.stop)
@@ -186,7 +192,7 @@ def table(results):
 
 
 def machine():
-    return f"{os.cpu_count()} x {runs.cpu()}, {platform.system()}"
+    return f"{os.cpu_count()} x {cpu.name()}, {platform.system()}"
 
 
 if __name__ == "__main__":

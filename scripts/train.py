@@ -3,7 +3,7 @@
 from _command import Parser, load_tensorflow, notice
 
 from mnist_cnn.errors import DataNotFound
-from mnist_cnn.recipes import NAMES, PUBLISHED, check_whole, plan
+from mnist_cnn.recipes import NAMES, PUBLISHED, check_positive, check_whole, plan
 
 
 def main():
@@ -75,6 +75,7 @@ def work(args):
     model, recipe, seed = plan(config, args.model, args.recipe, args.seed, **changes)
     if args.max_steps is not None:
         check_whole("max_steps", args.max_steps, 1)
+    check_positive("checkpoint_secs", args.checkpoint_secs)
     name = args.dataset or (config["dataset"]["name"] if config else "auto")
     dataset = load_dataset(name, args.data_dir, args.mirror)
     load_tensorflow(args.debug)

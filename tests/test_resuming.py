@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from mnist_cnn import InputError, Recipe, TrainingFailed, checkpoints, evaluate, restored, runs, train
+from mnist_cnn.recipes import named
 
 RECIPE = Recipe(epochs=2, batch_size=100, learning_rate=0.001, keep_prob=0.8)  # 6 steps of `small`
 
@@ -52,6 +53,17 @@ def test_a_resumed_run_is_equal_to_the_last_bit(small, tmp_path, unbroken, capsy
     ]
 
 
+@pytest.mark.parametrize("name", ["fast", "accurate"])
+def test_a_run_by_another_recipe_resumes_to_the_last_bit_too(small, tmp_path, name):
+    recipe = dataclasses.replace(named(name, "cnn"), epochs=2)
+    steps = train(small, tmp_path / "unbroken", recipe)["steps"]
+    for stop in (steps // 3, steps - 1):
+        train(small, tmp_path / "run", recipe, max_steps=stop, resume=True)
+    assert train(small, tmp_path / "run", resume=True)["completed"] is True
+    assert variables(tmp_path / "run", steps) == variables(tmp_path / "unbroken", steps)
+    assert costs(tmp_path / "run") == costs(tmp_path / "unbroken")
+
+
 def test_how_often_is_saved_changes_nothing(small, tmp_path, unbroken):
     train(small, tmp_path / "run", RECIPE, checkpoint_secs=1e-9)
     assert variables(tmp_path / "run", 6) == variables(unbroken, 6)
@@ -61,6 +73,13 @@ def test_more_epochs_go_on_from_a_completed_run(small, tmp_path, unbroken):
     train(small, tmp_path / "run", dataclasses.replace(RECIPE, epochs=1))
     train(small, tmp_path / "run", RECIPE, resume=True)
     assert variables(tmp_path / "run", 6) == variables(unbroken, 6)
+
+
+def test_more_epochs_are_another_run_where_the_learning_rate_falls_by_the_last(small, tmp_path):
+    recipe = dataclasses.replace(RECIPE, schedule="linear")
+    train(small, tmp_path / "run", recipe)
+    with pytest.raises(InputError, match="epochs 2, not 3"):
+        train(small, tmp_path / "run", dataclasses.replace(recipe, epochs=3), resume=True)
 
 
 def test_fewer_steps_than_were_taken_are_refused(small, stopped):
@@ -73,6 +92,7 @@ def test_a_run_never_goes_on_as_another(small, sample, stopped):
     for change, what in (
         ({"recipe": dataclasses.replace(RECIPE, learning_rate=0.002)}, "learning_rate 0.001, not 0.002"),
         ({"recipe": dataclasses.replace(RECIPE, batch_size=50)}, "batch_size 100, not 50"),
+        ({"recipe": "fast"}, "schedule constant, not linear and initial_weights published, not he"),
         ({"seed": 2}, "seed 1, not 2"),
         ({"model": "mlp"}, "model cnn, not mlp"),
     ):

@@ -2,10 +2,16 @@
 
 import json
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-SCRIPTS = ["download.py", "train.py", "evaluate.py"]
+from mnist_cnn import ACCURATE, cpu, restored
+from mnist_cnn.recipes import recorded
+from mnist_cnn.tf1 import tf
+
+SCRIPTS = ["download.py", "train.py", "evaluate.py", "benchmark.py"]
 
 
 def one_line_error(done, status):
@@ -72,7 +78,9 @@ def test_a_wrong_flag_is_one_line(script, name):
         ["--keep-prob", "0"],
         ["--seed", "-1"],
         ["--max-steps", "0"],
+        ["--checkpoint-secs", "0"],
         ["--dataset", "cifar"],
+        ["--recipe", "slow"],
         ["--epoch", "1"],
     ],
     ids=" ".join,
@@ -80,6 +88,34 @@ def test_a_wrong_flag_is_one_line(script, name):
 def test_a_wrong_argument_is_one_line_and_leaves_no_run(script, tmp_path, arguments):
     line = one_line_error(script("train.py", *arguments), 2)
     assert line.startswith("train.py: error: ")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_recipe_is_taken_by_its_name_and_changed_by_single_flags(script, tmp_path):
+    done = script("train.py", "--dataset", "sample", "--recipe", "accurate", "--keep-prob", 0.7, "--max-steps", 2)
+    assert done.returncode == 0, done.stderr
+    config = json.loads(next((tmp_path / "runs").glob("*/config.json")).read_text())
+    assert recorded(config) == ("cnn", replace(ACCURATE, keep_prob=0.7), 1)
+
+
+def test_mixed_precision_trains_where_it_can_and_says_where_it_cannot(script, tmp_path):
+    flags = "train.py", "--dataset", "sample", "--recipe", "fast", "--max-steps", 20
+    if tf.__version__.startswith("1."):
+        assert "mixed precision needs TensorFlow 2" in one_line_error(script(*flags, "--mixed-precision"), 2)
+    elif not cpu.has_bfloat16():
+        assert "needs a CPU with bfloat16" in one_line_error(script(*flags, "--mixed-precision"), 2)
+    else:
+        mixed, single = script(*flags, "--mixed-precision", "--run-dir", "mixed"), script(*flags, "--run-dir", "single")
+        assert (mixed.returncode, single.returncode) == (0, 0), mixed.stderr
+        weights = []
+        for run, precision in (("mixed", True), ("single", False)):
+            config = json.loads((tmp_path / run / "config.json").read_text())
+            assert config["machine"]["mixed precision"] is precision
+            with restored(tmp_path / run) as (session, _):
+                weights.append(session.run("W2:0"))
+        assert (weights[0] != weights[1]).any()
+        np.testing.assert_allclose(weights[0], weights[1], atol=0.05)
+        return
     assert not (tmp_path / "runs").exists()
 
 

@@ -1,4 +1,4 @@
-"""How a side of the benchmark takes its turns: it runs a block of steps whenever it is told to, and says how long each took."""
+"""How a side of the benchmark takes turns: it runs a block of steps whenever told to, and says how long each took."""
 
 import argparse
 import json

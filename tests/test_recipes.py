@@ -1,0 +1,148 @@
+"""How a run is trained: what the named recipes promise, and augmentation."""
+
+import dataclasses
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from mnist_cnn import ACCURATE, FAST, Augmentation, InputError, Recipe, build_model
+from mnist_cnn.augmentation import augment
+from mnist_cnn.data import batches
+from mnist_cnn.recipes import ORIGINAL
+from mnist_cnn.tf1 import tf
+
+NOTHING = {"rotation": 0, "scaling": 0, "shear": 0, "shift": 0}
+
+
+@pytest.fixture(scope="module")
+def square():
+    """200 times the same picture: a white square of 8 by 8 in the middle."""
+    images = np.zeros([200, 28, 28, 1], np.uint8)
+    images[:, 10:18, 10:18] = 255
+    return images
+
+
+def distorted(images, seed=1, step=0, **amounts):
+    return augment(images, Augmentation(**{**NOTHING, **amounts}), seed, step)
+
+
+def moments(images):
+    """For each image its mass in white pixels, centre (y, x) and covariance [n, 2, 2]."""
+    images = images[..., 0].astype(np.float64)
+    mass = images.sum(axis=(1, 2))
+    places = np.indices([28, 28]).astype(np.float64)
+    centre = np.einsum("cij,nij->nc", places, images) / mass[:, np.newaxis]
+    apart = places[np.newaxis] - centre[:, :, np.newaxis, np.newaxis]
+    return mass, centre, np.einsum("ncij,ndij,nij->ncd", apart, apart, images) / mass[:, np.newaxis, np.newaxis]
+
+
+def test_nothing_is_distorted_by_nothing(sample):
+    images = sample.train.images[:100]
+    found = distorted(images)
+    assert found.dtype == np.float32 and found.shape == images.shape
+    np.testing.assert_allclose(found, images / 255, atol=1e-6)
+
+
+def test_each_image_is_shifted_by_an_amount_of_its_own_up_to_the_given_one(square):
+    mass, centre, _ = moments(distorted(square, shift=2))
+    shifts = centre - 13.5
+    np.testing.assert_allclose(mass, 64, rtol=1e-5)
+    assert np.abs(shifts).max() <= 2.0001
+    assert (shifts.min(axis=0) < -1.8).all() and (shifts.max(axis=0) > 1.8).all()
+    assert len(np.unique(shifts.round(4), axis=0)) == 200
+
+
+def test_each_image_is_rotated_by_an_amount_of_its_own_up_to_the_given_one(square):
+    bars = square.copy()
+    bars[:, :, :12] = bars[:, :, 16:] = 0  # upright
+    mass, centre, covariance = moments(distorted(bars, rotation=12))
+    angles = np.degrees(0.5 * np.arctan2(2 * covariance[:, 0, 1], covariance[:, 0, 0] - covariance[:, 1, 1]))
+    np.testing.assert_allclose(centre, 13.5, atol=0.02)
+    np.testing.assert_allclose(mass, 32, rtol=0.05)
+    assert angles.min() < -10 and angles.max() > 10 and np.abs(angles).max() < 13
+
+
+def test_each_image_is_scaled_in_height_and_width_by_amounts_of_their_own(square):
+    _, centre, covariance = moments(distorted(square, scaling=0.12))
+    before = moments(square)[2]
+    heights, widths = (np.sqrt(covariance[:, axis, axis] / before[:, axis, axis]) for axis in (0, 1))
+    np.testing.assert_allclose(centre, 13.5, atol=0.02)
+    for sizes in (heights, widths):
+        assert 0.87 < sizes.min() < 0.93 and 1.1 < sizes.max() < 1.17  # it looks places up, hence 1 / (1 ± 0.12)
+    assert np.abs(np.corrcoef(heights, widths)[0, 1]) < 0.3
+
+
+def test_each_image_is_sheared_by_an_amount_of_its_own(square):
+    mass, centre, covariance = moments(distorted(square, shear=0.15))
+    slants = covariance[:, 0, 1] / covariance[:, 0, 0]
+    np.testing.assert_allclose(mass, 64, rtol=0.05)
+    assert slants.min() < -0.12 and slants.max() > 0.12 and np.abs(slants).max() < 0.16
+
+
+def test_augmentation_is_a_function_of_seed_and_step(sample):
+    def found(seed, step):
+        return augment(sample.train.images[:50], ACCURATE.augmentation, seed, step)
+
+    assert (found(1, 7) == found(1, 7)).all()
+    for other in (found(1, 8), found(2, 7)):
+        assert (other != found(1, 7)).any(axis=(1, 2, 3)).all()
+    assert found(1, 7).min() >= 0 and found(1, 7).max() <= 1
+
+
+def test_the_labels_stay_with_the_distorted_images(sample):
+    slightly = dataclasses.replace(ORIGINAL, augmentation=Augmentation(4, 0.04, 0.05, 0.5))
+    with closing(batches(sample.train, slightly, seed=1, step=3)) as batch:
+        images, labels = next(batch)
+    with closing(batches(sample.train, ORIGINAL, seed=1, step=3)) as batch:
+        originals, true_labels = next(batch)
+    assert (labels == true_labels).all()
+    # An image resembles what it was made of more than it does the others.
+    alike = np.corrcoef(images.reshape(100, -1), originals.reshape(100, -1))[:100, 100:]
+    assert (alike.argmax(axis=1) == np.arange(100)).mean() > 0.9
+
+
+def test_a_linear_schedule_rises_over_the_warm_up_and_falls_to_nothing():
+    recipe = Recipe(1, 100, learning_rate=0.002, keep_prob=0.8, schedule="linear", warmup=0.2)
+    rates = np.array([recipe.learning_rate_at(step, 100) for step in range(100)])
+    assert (np.diff(rates[:20]) > 0).all() and (np.diff(rates[20:]) < 0).all()
+    assert rates[0] == pytest.approx(0.00005) and rates.max() == pytest.approx(0.002, rel=0.03)
+    assert rates[-1] == pytest.approx(0.002 * 0.005 / 0.8)
+
+
+def test_the_published_learning_rate_stays_as_it_is():
+    assert {ORIGINAL.learning_rate_at(step, 8250) for step in range(0, 8250, 50)} == {0.001}
+
+
+def test_he_weights_keep_the_size_of_a_signal():
+    with tf.Graph().as_default(), tf.Session() as session:
+        build_model(initial_weights="he")
+        session.run(tf.global_variables_initializer())
+        for name, inputs in (("W1", 9), ("W2", 288), ("W3", 3136), ("W4", 256)):
+            assert session.run(name + ":0").std() == pytest.approx(np.sqrt(2 / inputs), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"schedule": "cosine"}, "constant or linear"),
+        ({"warmup": 1.0}, "below 1"),
+        ({"warmup": -0.1}, "0 or more"),
+        ({"initial_weights": "zero"}, "published or he"),
+    ],
+    ids=str,
+)
+def test_a_recipe_out_of_range_is_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        Recipe(1, 100, 0.001, 0.8, **changes)
+
+
+@pytest.mark.parametrize("amount", [{"rotation": -1}, {"scaling": 1}, {"shift": float("nan")}, {"shear": float("inf")}])
+def test_an_augmentation_out_of_range_is_refused(amount):
+    with pytest.raises(InputError, match=f"{next(iter(amount))} is .*it must be 0 or more"):
+        Augmentation(**{**NOTHING, **amount})
+
+
+def test_recipes_are_immutable():
+    with pytest.raises(AttributeError):
+        FAST.epochs = 3
