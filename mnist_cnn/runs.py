@@ -189,4 +189,3 @@ def _parse_int(digits):
     if len(digits) > 20:
         raise ValueError("it holds a number of more than 20 digits")
     return int(digits)
-

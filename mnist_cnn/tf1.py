@@ -44,4 +44,3 @@ def _is_intels_1_15():
     except ImportError:  # TensorFlow 2
         return False
     return IsMklEnabled()
-
