@@ -95,9 +95,10 @@ FAST = Recipe(
 ACCURATE = Recipe(
     epochs=15,
     batch_size=100,
-    learning_rate=0.002,
-    keep_prob=0.8,
+    learning_rate=0.004,
+    keep_prob=0.7,
     schedule="linear",
+    warmup=0.2,
     initial_weights="he",
     augmentation=Augmentation(rotation=12, scaling=0.12, shear=0.15, shift=2),
 )
