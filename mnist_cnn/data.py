@@ -77,8 +77,7 @@ def load_mnist(data_dir=None, mirror=None, validation_size=VALIDATION_SIZE):
                 f"{'MNIST is not in' if nothing else ' and '.join(missing) + ' missing in'} {folder}, and {error}. "
                 "Name a folder that has MNIST's four files with --data-dir, or train on a sample with --dataset sample"
             ) from error
-    with ThreadPoolExecutor() as readers:
-        images, labels, test_images, test_labels = readers.map(lambda name: _read(_find(folder, name), name), IDX_FILES)
+    images, labels, test_images, test_labels = (_read(_find(folder, name), name) for name in IDX_FILES)
     images, test_images = images[..., np.newaxis], test_images[..., np.newaxis]
     return Dataset(
         "mnist",
