@@ -64,6 +64,22 @@ def load_mnist(data_dir=None, mirror=None, validation_size=VALIDATION_SIZE):
     """
     if not 0 <= validation_size <= 60000:
         raise InputError(f"validation_size is {validation_size}: it must be in 0..60000")
+    paths = find_mnist(data_dir, mirror)
+    images, labels, test_images, test_labels = map(_read, paths, IDX_FILES)
+    images, test_images = images[..., np.newaxis], test_images[..., np.newaxis]
+    return Dataset(
+        "mnist",
+        train=Split(images[validation_size:], labels[validation_size:]),
+        validation=Split(images[:validation_size], labels[:validation_size]),
+        test=Split(test_images, test_labels),
+    )
+
+
+def find_mnist(data_dir=None, mirror=None):
+    """The paths of MNIST's four files, in the order of IDX_FILES; what is missing is downloaded.
+
+    Arguments and errors are those of `load_mnist`; what is found here is verified only there.
+    """
     folder = data_folder(data_dir)
     missing = [name for name in IDX_FILES if _find(folder, name) is None]
     if missing:
@@ -77,14 +93,7 @@ def load_mnist(data_dir=None, mirror=None, validation_size=VALIDATION_SIZE):
                 f"{'MNIST is not in' if nothing else ' and '.join(missing) + ' missing in'} {folder}, and {error}. "
                 "Name a folder that has MNIST's four files with --data-dir, or train on a sample with --dataset sample"
             ) from error
-    images, labels, test_images, test_labels = (_read(_find(folder, name), name) for name in IDX_FILES)
-    images, test_images = images[..., np.newaxis], test_images[..., np.newaxis]
-    return Dataset(
-        "mnist",
-        train=Split(images[validation_size:], labels[validation_size:]),
-        validation=Split(images[:validation_size], labels[:validation_size]),
-        test=Split(test_images, test_labels),
-    )
+    return [_find(folder, name) for name in IDX_FILES]
 
 
 def data_folder(data_dir=None):

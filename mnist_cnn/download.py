@@ -67,8 +67,7 @@ def _get(url, name):
         raise _NoAnswer("to download, pip install '.[download]'") from error
     content, errors = io.BytesIO(), []
     answered, ended = threading.Event(), threading.Event()
-    # Stored gzip blocks are the longest form: 5 bytes for each 16 KB or more.
-    most = IDX_FILES[name].size * 101 // 100 + 1024
+    most = IDX_FILES[name].most_packed
 
     def get():
         try:

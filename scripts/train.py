@@ -1,5 +1,8 @@
 """Trains the network, prints the average cost of each epoch and the test accuracy, and writes a run directory."""
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 from _command import Parser, load_tensorflow, notice
 
 from mnist_cnn.errors import DataNotFound
@@ -77,8 +80,11 @@ def work(args):
         check_whole("max_steps", args.max_steps, 1)
     check_positive("checkpoint_secs", args.checkpoint_secs)
     name = args.dataset or (config["dataset"]["name"] if config else "auto")
-    dataset = load_dataset(name, args.data_dir, args.mirror)
-    load_tensorflow(args.debug)
+    load = find_dataset(name, args.data_dir, args.mirror)
+    with ThreadPoolExecutor(1) as background:  # reading takes as long as a fifth of loading TensorFlow
+        reading = background.submit(load)
+        load_tensorflow(args.debug)
+        dataset = reading.result()
     from mnist_cnn import train
 
     result = train(
@@ -97,13 +103,16 @@ def work(args):
     notice(f"The run is in {result['run_dir']}")
 
 
-def load_dataset(name, data_dir, mirror):
+def find_dataset(name, data_dir, mirror):
+    """What is still to be called to read the dataset, once all that is to be said about it has been said."""
     from mnist_cnn import load_mnist, load_sample
+    from mnist_cnn.data import find_mnist
 
     if name == "sample":
-        return load_sample()
+        return load_sample
     try:
-        return load_mnist(data_dir, mirror)
+        find_mnist(data_dir, mirror)
+        return partial(load_mnist, data_dir, mirror)
     except DataNotFound as error:
         if name == "mnist":
             raise
@@ -113,7 +122,7 @@ def load_dataset(name, data_dir, mirror):
             f"Why: {error}",
             "*" * 100,
         )
-        return load_sample()
+        return load_sample
 
 
 if __name__ == "__main__":

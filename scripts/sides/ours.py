@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from _blocks import Blocks
@@ -14,8 +15,10 @@ from _command import load_tensorflow  # noqa: E402
 
 from mnist_cnn import load_mnist  # noqa: E402
 
-mnist = load_mnist(blocks.data_dir)
-load_tensorflow(debug=False)
+with ThreadPoolExecutor(1) as background:
+    reading = background.submit(load_mnist, blocks.data_dir)
+    load_tensorflow(debug=False)
+    mnist = reading.result()
 
 from mnist_cnn import train  # noqa: E402
 from mnist_cnn.recipes import named  # noqa: E402
