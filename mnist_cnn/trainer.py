@@ -14,6 +14,7 @@ from mnist_cnn.evaluation import evaluate
 from mnist_cnn.model import build_model
 from mnist_cnn.recipes import check_positive, check_whole, plan
 from mnist_cnn.stopping import StopRequests
+from mnist_cnn.summaries import Summaries
 from mnist_cnn.tf1 import new_session, tf
 
 
@@ -107,6 +108,7 @@ class _Training:
             feed_list=[network.images, network.labels, network.keep_prob, self.learning_rate],
         )
         self.saver = checkpoints.saver()
+        self.summaries = Summaries(run, session)
         self.finite = tf.reduce_all([tf.reduce_all(tf.is_finite(weights)) for weights in tf.trainable_variables()])
         # Beside the variables, this is all there is to a run's state.
         config = runs.describe(model, recipe, seed, dataset, tf.__version__, mixed_precision)
@@ -135,6 +137,7 @@ class _Training:
             runs.write_history(self.run, self.state["history"])
             if self.saved_step is None:
                 self.save()
+            self.summaries.begin(self.state["step"])
         except OSError as error:
             raise TrainingFailed(f"the run cannot be saved, so it does not start: {error}") from error
         for row in self.state["history"]:
@@ -152,7 +155,7 @@ class _Training:
             disable=None,  # where stderr is no terminal
         )
         feeding = contextlib.closing(batches(self.dataset.train, self.recipe, self.seed, state["step"]))
-        with StopRequests() as stop, bar, feeding as batch:
+        with StopRequests() as stop, bar, feeding as batch, contextlib.closing(self.summaries):
             while state["step"] < last_step and not stop.signum:
                 self.step(batch)
                 bar.update(batch_size)
@@ -183,7 +186,9 @@ class _Training:
         if not math.isfinite(cost):
             raise self.not_finite("the cost")
         self.state["epoch_cost"] += float(cost)
-        self.state["epoch_seconds"] += time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        self.state["epoch_seconds"] += seconds
+        self.summaries.step(self.state["step"], cost, learning_rate, len(labels), seconds)
 
     def end_epoch(self):
         state = self.state
@@ -198,6 +203,7 @@ class _Training:
             }
         )
         state["epoch_cost"] = state["epoch_seconds"] = 0.0
+        self.summaries.epoch(state["step"], state["history"][-1]["validation_accuracy"])
 
     def save(self):
         started = self.saved_at = time.monotonic()  # a failure, too, is tried again only after a while

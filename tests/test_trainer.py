@@ -46,9 +46,10 @@ def test_a_run_directory_says_what_was_run_and_what_came_of_it(run, small):
         assert float(row["images_per_second"]) == pytest.approx(300 / float(row["seconds"]))
     result = json.loads((run / "result.json").read_text())
     assert result["completed"] is True and result["steps"] == 6 and result["dataset"] == "small"
-    assert sorted(path.name for path in run.iterdir() if path.name != ".lock") == [
+    assert sorted(path.name.split(".tfevents")[0] for path in run.iterdir() if path.name != ".lock") == [
         "checkpoints",
         "config.json",
+        "events.out",
         "history.csv",
         "result.json",
     ]
