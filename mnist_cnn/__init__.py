@@ -20,8 +20,12 @@ _HOME = {
     "evaluate": "evaluation",
     "restored": "checkpoints",
     "train": "trainer",
+    "Classifier": "classifier",
+    "Prediction": "classifier",
+    "prepare": "preparation",
     "DataNotFound": "errors",
     "InputError": "errors",
+    "NoDigitFound": "errors",
     "Stopped": "errors",
     "TrainingFailed": "errors",
 }

@@ -9,6 +9,10 @@ class DataNotFound(InputError):
     """The dataset is not there at all, as opposed to there and damaged."""
 
 
+class NoDigitFound(InputError):
+    """A picture that can be read, with no digit in it."""
+
+
 class TrainingFailed(RuntimeError):
     """The run cannot go on, or its result cannot be saved. Scripts exit with status 1."""
 
