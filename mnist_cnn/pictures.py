@@ -94,6 +94,8 @@ def _upright(image):
     _check_size(image)
     image.load()
     rgb = _as_rgb(image)
+    if image.format == "TIFF":  # which Pillow turns itself
+        return rgb
     with contextlib.suppress(Exception):  # where its EXIF is damaged or says nothing, it stays as it lies
         rgb = rgb.transpose(_UPRIGHT[image.getexif()[_EXIF_ORIENTATION]])
     return rgb

@@ -19,6 +19,7 @@ SIDE = 160  # pixels, the longer side: 8 for each of the box's 20 where the digi
 BORDER = 0.1  # the share of the picture, on each side, that is mostly background
 CONTRAST = 0.05  # the least between digit and background, where white and black differ by 1
 CLARITY = 3.2  # the least contrast, in standard deviations of the background: on noise alone it is below 3
+UNLIT = 0.6  # a digit leaves at least this share of the deviation that is there without the light
 SPECK = 0.1  # a part with less than this share of the largest part's ink is none of the digit's
 MARGIN = 0.35  # of the digit's size, around it, when looking closer
 CLOSER = 0.57  # look closer where that makes the picture smaller than this share
@@ -60,7 +61,7 @@ def prepare(picture):
 def _find(pixels):
     """The ink of the digit, float32 [h, w] in [0, 1], and where it is, bool [h, w]; None where there is none.
 
-    Of the two backgrounds the one that leaves less between background and ink, which is all that a digit has.
+    Of the backgrounds the one that leaves less between background and ink, which is all that a digit has.
     """
     best, least = None, np.inf
     for background in _backgrounds(pixels):
@@ -79,7 +80,8 @@ def _find(pixels):
 
 
 def _backgrounds(pixels):
-    """What the picture would be without its digit: one colour; a light that falls off smoothly, of second degree.
+    """What the picture may be without its digit: the light that falls on it; and where that is not most of what there
+    is to see, the border's colour, and that of its darkest or lightest pixels, for a digit that touches it all round.
 
     Args:
       pixels: float32 [h, w, 3] in [0, 1].
@@ -87,22 +89,36 @@ def _backgrounds(pixels):
     h, w, _ = pixels.shape
     y, x = np.meshgrid(np.linspace(-1, 1, h), np.linspace(-1, 1, w), indexing="ij")
     border = np.maximum(abs(x), abs(y)) >= 1 - 2 * BORDER
-    yield np.median(pixels[border], axis=0)
+    light = _light(pixels, np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1), border)
+    yield light
+    if (pixels - light).std() > UNLIT * (pixels - pixels.mean(axis=(0, 1))).std():
+        yield np.median(pixels[border], axis=0)
+        yield _commonest_end(pixels[border])
 
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).astype(np.float32)
+
+def _light(pixels, terms, border):
+    """The light as a sum of `terms`, [h, w, 6], of which each colour has its share: float32 [h, w, 3]."""
+    terms = terms.astype(np.float32)
     # The border may have ink on it. Weighted like this, it counts little.
     at_border, weights = pixels[border], np.ones([np.count_nonzero(border), 1], np.float32)
     for _ in range(10):
-        factors = _least_squares(weights * terms[border], weights * at_border)
-        weights = np.sqrt(1 / np.maximum(_length(at_border - terms[border] @ factors), 0.004))[:, np.newaxis]
+        shares = _least_squares(weights * terms[border], weights * at_border)
+        weights = np.sqrt(1 / np.maximum(_length(at_border - terms[border] @ shares), 0.004))[:, np.newaxis]
     # Then all that is like the background so far.
     for _ in range(3):
-        distance = _length(pixels - terms @ factors)
+        distance = _length(pixels - terms @ shares)
         like = distance < max(3 * np.median(distance[border]), 0.25 * np.percentile(distance, 99.5))
         if like.mean() < 0.3:
             break
-        factors = _least_squares(terms[like], pixels[like])
-    yield terms @ factors
+        shares = _least_squares(terms[like], pixels[like])
+    return terms @ shares
+
+
+def _commonest_end(colours):
+    """The mean of the darkest fifth of some colours, or of the lightest, whichever the median is closer to."""
+    brightness = colours.sum(axis=1)
+    dark, middle, light = np.percentile(brightness, [20, 50, 80])
+    return colours[brightness <= dark if middle - dark <= light - middle else brightness >= light].mean(axis=0)
 
 
 def _least_squares(terms, values):
@@ -131,7 +147,8 @@ def _digit(contrast):
     for _ in range(3):  # halfway between the background, at 0, and the mean of what is above
         over = smooth >= smooth[over].mean() / 2
     level = smooth[over].mean()
-    if level < CONTRAST or over.all() or level < CLARITY * contrast[~over].std():
+    outermost = np.concatenate([over[0], over[-1], over[:, 0], over[:, -1]])
+    if level < CONTRAST or outermost.mean() > 0.5 or level < CLARITY * contrast[~over].std():
         return None
     parts = _connected(over)
     ink = np.bincount(parts.ravel(), weights=(smooth * over).ravel())

@@ -11,7 +11,7 @@ from mnist_cnn import ACCURATE, cpu, restored
 from mnist_cnn.recipes import recorded
 from mnist_cnn.tf1 import tf
 
-SCRIPTS = ["download.py", "train.py", "evaluate.py", "benchmark.py"]
+SCRIPTS = ["download.py", "train.py", "evaluate.py", "predict.py", "export.py", "benchmark.py"]
 
 
 def one_line_error(done, status):
@@ -64,7 +64,8 @@ def test_help_answers_without_tensorflow(python, name):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_wrong_flag_is_one_line(script, name):
-    assert "unrecognized arguments: --wrong" in one_line_error(script(name, "--wrong"), 2)
+    needed = {"predict.py": ["a.png"], "export.py": ["--export-dir", "model"]}.get(name, [])
+    assert "unrecognized arguments: --wrong" in one_line_error(script(name, *needed, "--wrong"), 2)
 
 
 @pytest.mark.parametrize(

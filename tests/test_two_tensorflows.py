@@ -55,3 +55,28 @@ def test_each_reads_the_others_checkpoints(python, other, tmp_path):
         run = str(tmp_path / str(number))
         python(TRAIN.format(run=run), writer)
         assert python(PREDICT.format(run=run)) == python(PREDICT.format(run=run), other)
+
+
+EXPORT = """
+from mnist_cnn import *
+with Classifier.load({run!r}) as classifier:
+    print(classifier.export({folder!r}))
+"""
+
+READ = """
+import json
+from mnist_cnn import *
+with Classifier.load({folder!r}) as classifier:
+    print(json.dumps(classifier.predict(load_sample().test.images).probabilities.tolist()))
+"""
+
+
+def test_each_reads_the_others_exported_models(python, other, tmp_path):
+    run = str(tmp_path / "run")
+    python(TRAIN.format(run=run))
+    expected = json.loads(python(READ.format(folder=run)))
+    for number, writer in enumerate((sys.executable, other)):
+        folder = str(tmp_path / str(number))
+        python(EXPORT.format(run=run, folder=folder), writer)
+        for reader in (sys.executable, other):
+            np.testing.assert_allclose(json.loads(python(READ.format(folder=folder), reader)), expected, atol=1e-5)
