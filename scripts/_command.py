@@ -72,7 +72,7 @@ def load_tensorflow(debug):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         warnings.simplefilter("ignore")
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with contextlib.ExitStack() if debug else _stderr_closed():
+    with contextlib.ExitStack() if debug else stderr_closed():
         import mnist_cnn.tf1  # noqa: F401
 
 
@@ -114,10 +114,12 @@ def _explain(error):
 
 
 @contextlib.contextmanager
-def _stderr_closed():
-    """TensorFlow 2 writes lines to file descriptor 2 while it loads, whatever the log level says."""
+def stderr_closed():
+    """For libraries that write to file descriptor 2, which no setting of theirs prevents: TensorFlow 2 while it
+    loads, libtiff on what is damaged.
+    """
     with os.fdopen(os.dup(2), "w") as stderr, open(os.devnull, "w") as devnull:
-        faulthandler.enable(stderr)  # a crash while loading, as on a CPU without AVX, is still seen
+        faulthandler.enable(stderr)  # a crash, as of TensorFlow on a CPU without AVX, is still seen
         os.dup2(devnull.fileno(), 2)
         try:
             yield

@@ -1,10 +1,11 @@
 """Reads digits in picture files: prints a line `IMAGE: 7 (0.998)` for each, the class and its probability."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
 
-from _command import Parser, load_tensorflow, notice
+from _command import Parser, load_tensorflow, notice, stderr_closed
 
 from mnist_cnn.errors import InputError, NoDigitFound
 
@@ -67,7 +68,8 @@ def lines(args, classifier, start):
     results, digits = [], []
     for number, image in enumerate(args.images[start : start + BATCH_SIZE], start=start + 1):
         try:
-            digit = prepare(image)
+            with contextlib.ExitStack() if args.debug else stderr_closed():
+                digit = prepare(image)
         except NoDigitFound:
             results.append({"image": image, "class": None})
         except InputError as error:

@@ -88,7 +88,7 @@ def test_2400_damaged_pictures():
         universal_newlines=True,
         timeout=120,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     count, good, slowest = done.stdout.split()
     assert int(count) == 2400 and 200 < int(good) < 2200
     assert float(slowest) < 2
@@ -125,11 +125,12 @@ def test_the_largest_pictures_are_read_in_less_than_1_gb(tmp_path):
 
 
 MEASURE = """
-import resource
+import re
 from mnist_cnn import NoDigitFound, prepare
 try:
     prepare({!r})
 except NoDigitFound:
     print("no digit found")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+# Not ru_maxrss, which begins with that of the process that started this one.
+print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()).group(1)) / 1024)
 """
