@@ -211,6 +211,7 @@ def test_predict_prints_a_line_for_each_picture(script, run, files, tmp_path):
     assert done.returncode == 2
 
 
+@pytest.mark.slow
 def test_predict_answers_machines_by_an_exported_model_and_shows_what_it_saw(script, run, exported, files, tmp_path):
     done = script("predict.py", "--run-dir", exported.parent, "--json", "--show", "shown", *files)
     results = [json.loads(line) for line in done.stdout.splitlines()]
