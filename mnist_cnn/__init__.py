@@ -23,6 +23,7 @@ _HOME = {
     "Classifier": "classifier",
     "Prediction": "classifier",
     "prepare": "preparation",
+    "draw_report": "report",
     "DataNotFound": "errors",
     "InputError": "errors",
     "NoDigitFound": "errors",

@@ -1,7 +1,10 @@
-"""Files that are never half written."""
+"""Files and folders that are never half written."""
 
 import contextlib
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 
 def replace(path, content):
@@ -20,6 +23,27 @@ def replace(path, content):
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+    sync(path.parent)
+
+
+def replace_folder(path, contents):
+    """Puts files, bytes by name, into the folder at a Path in place of all that it holds: a failure leaves that."""
+    beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=str(path.parent)))
+    new, old = beside / "new", beside / "old"
+    try:
+        new.mkdir()
+        for name, content in contents.items():
+            replace(new / name, content)
+        # No system that Python knows replaces a folder that holds something.
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(str(path), str(old))
+        os.replace(str(new), str(path))
+    except BaseException:
+        if old.exists() and not path.exists():
+            os.replace(str(old), str(path))
+        raise
+    finally:
+        shutil.rmtree(str(beside), ignore_errors=True)
     sync(path.parent)
 
 

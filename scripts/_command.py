@@ -64,6 +64,16 @@ class Parser(argparse.ArgumentParser):
         sys.exit(status)
 
 
+def trained_on(run, args):
+    """The Dataset that a run was trained on; `args` are those of `add_data_arguments`."""
+    from mnist_cnn import load_mnist, load_sample, runs
+
+    dataset = runs.read_json(run, "config.json").get("dataset")
+    if isinstance(dataset, dict) and dataset.get("name") == "sample":
+        return load_sample()
+    return load_mnist(args.data_dir, args.mirror)
+
+
 def load_tensorflow(debug):
     """Once the arguments are known to be good: loading takes seconds. Silences it, unless `debug`."""
     _keep_freed_memory()

@@ -1,6 +1,6 @@
 """Prints a trained run's accuracy on the test images of the dataset it was trained on."""
 
-from _command import Parser, load_tensorflow, notice
+from _command import Parser, load_tensorflow, notice, trained_on
 
 
 def main():
@@ -11,13 +11,10 @@ def main():
 
 
 def work(args):
-    from mnist_cnn import load_mnist, load_sample, runs
+    from mnist_cnn import runs
 
     run = args.run_dir or runs.newest(completed=True)
-    trained_on = runs.read_json(run, "config.json").get("dataset")
-    dataset = (
-        load_sample() if trained_on and trained_on.get("name") == "sample" else load_mnist(args.data_dir, args.mirror)
-    )
+    dataset = trained_on(run, args)
     load_tensorflow(args.debug)
     from mnist_cnn import evaluate, restored
 
