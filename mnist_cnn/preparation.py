@@ -15,6 +15,11 @@ import numpy as np
 from mnist_cnn.errors import NoDigitFound
 from mnist_cnn.pictures import Image, name_of, read_picture
 
+try:
+    from scipy import ndimage
+except ImportError as error:
+    raise ImportError("to read pictures, pip install '.[images]'") from error
+
 SIDE = 160  # pixels, the longer side: 8 for each of the box's 20 where the digit fills the picture
 BORDER = 0.1  # the share of the picture, on each side, that is mostly background
 CONTRAST = 0.05  # the least between digit and background, where white and black differ by 1
@@ -23,6 +28,7 @@ UNLIT = 0.6  # a digit leaves at least this share of the deviation that is there
 SPECK = 0.1  # a part with less than this share of the largest part's ink is none of the digit's
 MARGIN = 0.35  # of the digit's size, around it, when looking closer
 CLOSER = 0.57  # look closer where that makes the picture smaller than this share
+CORNERS_TOO = np.ones([3, 3])  # pixels touch by these, as by their sides
 EDGE = 0.25, 0.9  # of the contrast: the grey levels between them are the edge of a stroke
 
 
@@ -76,7 +82,7 @@ def _find(pixels):
         return None
     ink, digit = best
     low, high = EDGE
-    return np.clip((ink - low) / (high - low), 0, 1) * _grown(_grown(digit)), digit
+    return np.clip((ink - low) / (high - low), 0, 1) * ndimage.binary_dilation(digit, CORNERS_TOO, 2), digit
 
 
 def _backgrounds(pixels):
@@ -142,7 +148,7 @@ def _contrast(differences):
 
 def _digit(contrast):
     """Which pixels are the digit's, bool [h, w], or None where nothing stands out."""
-    smooth = _mean_of_nine(contrast)
+    smooth = ndimage.uniform_filter(contrast, 3, mode="nearest")
     over = smooth >= smooth.max() / 2
     for _ in range(3):  # halfway between the background, at 0, and the mean of what is above
         over = smooth >= smooth[over].mean() / 2
@@ -150,55 +156,10 @@ def _digit(contrast):
     outermost = np.concatenate([over[0], over[-1], over[:, 0], over[:, -1]])
     if level < CONTRAST or outermost.mean() > 0.5 or level < CLARITY * contrast[~over].std():
         return None
-    parts = _connected(over)
+    parts, _ = ndimage.label(over, CORNERS_TOO)
     ink = np.bincount(parts.ravel(), weights=(smooth * over).ravel())
     kept = ink >= SPECK * ink.max()
     return kept[parts] & over if ink[kept].sum() >= ink.sum() / 2 else None
-
-
-def _neighbourhoods(values):
-    """The nine neighbours of each pixel, itself among them, as nine arrays."""
-    h, w = values.shape
-    framed = np.pad(values, 1, "edge")
-    return [framed[y : y + h, x : x + w] for y in range(3) for x in range(3)]
-
-
-def _mean_of_nine(values):
-    return np.mean(_neighbourhoods(values), axis=0)
-
-
-def _grown(mask):
-    return np.any(_neighbourhoods(mask), axis=0)
-
-
-def _connected(mask):
-    """Numbers the connected parts of a mask from 1 on, 0 elsewhere: int [h, w]. Corners connect, too."""
-    parent = [0]
-
-    def root(part):
-        while parent[part] != part:
-            part = parent[part]
-        return part
-
-    parts = np.zeros(mask.shape, np.intp)
-    edges = np.diff(np.pad(mask.astype(np.int8), [(0, 0), (1, 1)], "constant"), axis=1)
-    above = []
-    for row, edge in enumerate(edges):
-        runs = []
-        for start, end in zip(np.flatnonzero(edge == 1).tolist(), np.flatnonzero(edge == -1).tolist()):
-            part = None
-            for its_start, its_end, its_part in above:
-                if its_start <= end and start <= its_end:
-                    if part is not None:
-                        parent[root(its_part)] = part
-                    part = root(its_part)
-            if part is None:
-                part = len(parent)
-                parent.append(part)
-            parts[row, start:end] = part
-            runs.append((start, end, part))
-        above = runs
-    return np.array([root(part) for part in range(len(parent))])[parts]
 
 
 def _box(ink):
