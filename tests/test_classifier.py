@@ -267,20 +267,6 @@ def test_a_fast_run_reads_fonts(mnist_dir, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_picture_takes_little_more_than_tensorflow_itself(run, files):
-    def seconds(*command):
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL, env=environment())
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    alone = seconds("-c", "import tensorflow.compat.v1")
-    assert seconds(str(ROOT / "scripts/predict.py"), "--run-dir", str(run), files[0]) <= 1.5 * alone + 0.5
-
-
-@pytest.mark.slow
 def test_60000_images_need_little_memory(run, python):
     said = python(
         "import re\nimport numpy as np\nfrom mnist_cnn import Classifier\n"
