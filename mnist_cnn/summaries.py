@@ -24,7 +24,8 @@ class Summaries:
 
     def begin(self, step):
         """At step 0 or where a run goes on. Of later steps, TensorBoard then forgets what it has."""
-        self._writer = tf.summary.FileWriter(str(self._run), self._session.graph)
+        # Without a suffix, two files of one second would have one name.
+        self._writer = tf.summary.FileWriter(str(self._run), self._session.graph, filename_suffix=f".{step}")
         self._writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), step)
         if step == 0:
             self._add_weights(step)
