@@ -24,7 +24,7 @@ SIDE = 160  # pixels, the longer side: 8 for each of the box's 20 where the digi
 BORDER = 0.1  # the share of the picture, on each side, that is mostly background
 CONTRAST = 0.05  # the least between digit and background, where white and black differ by 1
 CLARITY = 3.2  # the least contrast, in standard deviations of the background: on noise alone it is below 3
-UNLIT = 0.6  # a digit leaves at least this share of the deviation that is there without the light
+UNLIT = 0.55  # a digit leaves at least this share of the deviation that is there without the light
 SPECK = 0.1  # a part with less than this share of the largest part's ink is none of the digit's
 MARGIN = 0.35  # of the digit's size, around it, when looking closer
 CLOSER = 0.57  # look closer where that makes the picture smaller than this share
@@ -87,7 +87,7 @@ def _find(pixels):
 
 def _backgrounds(pixels):
     """What the picture may be without its digit: the light that falls on it; and where that is not most of what there
-    is to see, the border's colour, and that of its darkest or lightest pixels, for a digit that touches it all round.
+    is to see, the border's colour, and those of its darkest and lightest pixels, for a digit that touches it all round.
 
     Args:
       pixels: float32 [h, w, 3] in [0, 1].
@@ -99,7 +99,7 @@ def _backgrounds(pixels):
     yield light
     if (pixels - light).std() > UNLIT * (pixels - pixels.mean(axis=(0, 1))).std():
         yield np.median(pixels[border], axis=0)
-        yield _commonest_end(pixels[border])
+        yield from _ends(pixels[border])
 
 
 def _light(pixels, terms, border):
@@ -120,11 +120,12 @@ def _light(pixels, terms, border):
     return terms @ shares
 
 
-def _commonest_end(colours):
-    """The mean of the darkest fifth of some colours, or of the lightest, whichever the median is closer to."""
+def _ends(colours):
+    """The mean of the darkest fifth of some colours, and that of the lightest."""
     brightness = colours.sum(axis=1)
-    dark, middle, light = np.percentile(brightness, [20, 50, 80])
-    return colours[brightness <= dark if middle - dark <= light - middle else brightness >= light].mean(axis=0)
+    dark, light = np.percentile(brightness, [20, 80])
+    yield colours[brightness <= dark].mean(axis=0)
+    yield colours[brightness >= light].mean(axis=0)
 
 
 def _least_squares(terms, values):
