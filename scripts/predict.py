@@ -1,6 +1,7 @@
 """Reads digits in picture files: prints a line `IMAGE: 7 (0.998)` for each, the class and its probability."""
 
 import contextlib
+import io
 import json
 import sys
 from pathlib import Path
@@ -93,13 +94,18 @@ def lines(args, classifier, start):
 
 
 def show(image, digit, path, number):
+    from mnist_cnn.files import replace
     from mnist_cnn.pictures import side_by_side
 
-    file = Path(path)
-    if file.suffix != ".png":
-        file.mkdir(parents=True, exist_ok=True)
-        file /= f"{number:04}-{Path(image).stem}.png"
-    side_by_side(image, digit).save(str(file))
+    file, png = Path(path), io.BytesIO()
+    side_by_side(image, digit).save(png, "PNG")
+    try:
+        if file.suffix != ".png":
+            file.mkdir(parents=True, exist_ok=True)
+            file /= f"{number:04}-{Path(image).stem}.png"
+        replace(file, png.getvalue())
+    except OSError as error:
+        raise InputError(f"--show {file} cannot be written: {error.strerror}") from error
 
 
 def say(result, as_json):
