@@ -17,7 +17,7 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")  # each other decoder wo
 # With these, TensorFlow 2 (0.7 GB) and the worst file of each format stay below 1 GB.
 MAX_BYTES = 2**26
 MAX_PIXELS = 14 * 10**6
-MAX_JPEG_PIXELS = 32 * 10**6  # decoded at a fraction of its size
+MAX_JPEG_PIXELS = 28 * 10**6  # decoded at a fraction of its size
 SIDE = 1024  # what is larger is reduced to it
 
 _EXIF_ORIENTATION = 0x0112
