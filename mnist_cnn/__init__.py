@@ -30,7 +30,8 @@ _HOME = {
     "Stopped": "errors",
     "TrainingFailed": "errors",
 }
-__all__ = sorted(_HOME)
+# `from mnist_cnn import *` must not need extras.
+__all__ = sorted(name for name, home in _HOME.items() if home not in ("preparation", "report"))
 
 
 def __getattr__(name):
@@ -41,4 +42,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *_HOME])
