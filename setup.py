@@ -10,6 +10,7 @@ SAMPLE = ["mlxtend>=0.23,<0.24"]
 DOWNLOAD = ["requests"]
 IMAGES = ["pillow>=9.5", "scipy"]
 REPORT = ["matplotlib>=3.5"]
+SERVE = IMAGES + ["flask>=2.2", "waitress>=2.1.2"]
 
 setup(
     name="mnist_cnn",
@@ -19,7 +20,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["mnist_cnn", "mnist_cnn.*"]),
-    package_data={"mnist_cnn": ["report.html"]},
+    package_data={"mnist_cnn": ["report.html"], "mnist_cnn.server": ["static/*"]},
     python_requires=">=3.7",
     install_requires=[
         line
@@ -32,7 +33,8 @@ setup(
         "notebook": REPORT + ["notebook"],
         "report": REPORT,
         "sample": SAMPLE,
+        "serve": SERVE,
         "tensorboard": ["tensorboard"],
-        "test": DOWNLOAD + IMAGES + REPORT + SAMPLE + ["hypothesis", "ipykernel", "nbclient", "pytest", "pytest-xdist"],
+        "test": DOWNLOAD + REPORT + SAMPLE + SERVE + ["hypothesis", "ipykernel", "nbclient", "pytest", "pytest-xdist"],
     },
 )

@@ -16,6 +16,7 @@ from mnist_cnn.model import SHAPES, inference
 from mnist_cnn.tf1 import new_session, tf
 
 SIGNATURE = "serving_default"
+BLOCKS = ("conv1", "conv2")  # the name scopes in model.py
 
 
 class Prediction(NamedTuple):
@@ -72,12 +73,30 @@ class Classifier:
         Raises:
           InputError: an image is none of these; among them NoDigitFound.
         """
+        outputs = self._signature.outputs
+        nothing = np.zeros([0], np.int64), np.zeros([0, 10], np.float32)
+        fetched = self._fetch([outputs["classes"].name, outputs["probabilities"].name], images)
+        return Prediction(*map(np.concatenate, zip(nothing, *fetched)))
+
+    def feature_maps(self, image):
+        """What the filters of each block answer to an image, after pooling and ReLU.
+
+        Args:
+          image: one, as `predict` takes it.
+
+        Returns:
+          {"conv1": float32 [14, 14, 32], "conv2": float32 [7, 7, 64]}; of a network without such blocks {}.
+        """
+        names = [operation.name for operation in self._session.graph.get_operations()]
+        found = {block: f"{block}/Relu:0" for block in BLOCKS if f"{block}/Relu" in names}
+        (fetched,) = self._fetch(found, image)
+        return {block: maps[0] for block, maps in fetched.items()}
+
+    def _fetch(self, fetches, images):
+        """For each batch of images what `session.run` gives."""
         images = images if isinstance(images, (list, tuple)) else [images]
-        fed, fetched = self._signature.inputs["images"].name, self._signature.outputs
-        fetched = [fetched["classes"].name, fetched["probabilities"].name]
-        results = [(np.zeros([0], np.int64), np.zeros([0, 10], np.float32))]
-        results += [self._session.run(fetched, {fed: batch}) for batch in _batches(images)]
-        return Prediction(*map(np.concatenate, zip(*results)))
+        for batch in _batches(images):
+            yield self._session.run(fetches, {self._signature.inputs["images"].name: batch})
 
     def export(self, folder):
         """Writes a SavedModel into a new numbered folder of `folder`, as TensorFlow Serving wants it, or nothing.
