@@ -16,7 +16,6 @@ from mnist_cnn.model import SHAPES, inference
 from mnist_cnn.tf1 import new_session, tf
 
 SIGNATURE = "serving_default"
-BLOCKS = ("conv1", "conv2")  # the name scopes in model.py
 
 
 class Prediction(NamedTuple):
@@ -27,10 +26,17 @@ class Prediction(NamedTuple):
 class Classifier:
     """`with Classifier.load(...) as classifier:` has a graph and a session of its own; `close()` ends both."""
 
-    def __init__(self, session, signature):
-        """Use `load`. `signature`: of `session`'s graph, a SignatureDef as `export` describes it."""
+    def __init__(self, session, signature, version):
+        """Use `load`.
+
+        Args:
+          session: a Session, whose graph has the network.
+          signature: of that graph, a SignatureDef as `export` describes it.
+          version: the number of the exported model's folder; 1 for a run.
+        """
         self._session = session
-        self._signature = signature
+        self.signature = signature
+        self.version = version
 
     @classmethod
     def load(cls, folder, report=print):
@@ -57,7 +63,8 @@ class Classifier:
             except BaseException:
                 session.close()
                 raise
-        return cls(session, signature)
+        version = int(exported.name) if exported and exported.name.isdigit() else 1
+        return cls(session, signature, version)
 
     def predict(self, images):
         """What the images show, in batches: memory does not grow with their number, but for the result.
@@ -73,7 +80,7 @@ class Classifier:
         Raises:
           InputError: an image is none of these; among them NoDigitFound.
         """
-        outputs = self._signature.outputs
+        outputs = self.signature.outputs
         nothing = np.zeros([0], np.int64), np.zeros([0, 10], np.float32)
         fetched = self._fetch([outputs["classes"].name, outputs["probabilities"].name], images)
         return Prediction(*map(np.concatenate, zip(nothing, *fetched)))
@@ -87,16 +94,16 @@ class Classifier:
         Returns:
           {"conv1": float32 [14, 14, 32], "conv2": float32 [7, 7, 64]}; of a network without such blocks {}.
         """
-        names = [operation.name for operation in self._session.graph.get_operations()]
-        found = {block: f"{block}/Relu:0" for block in BLOCKS if f"{block}/Relu" in names}
-        (fetched,) = self._fetch(found, image)
+        operations = {operation.name for operation in self._session.graph.get_operations()}
+        blocks = {block: f"{block}/Relu:0" for block in ("conv1", "conv2") if f"{block}/Relu" in operations}
+        (fetched,) = self._fetch(blocks, image)
         return {block: maps[0] for block, maps in fetched.items()}
 
     def _fetch(self, fetches, images):
         """For each batch of images what `session.run` gives."""
         images = images if isinstance(images, (list, tuple)) else [images]
         for batch in _batches(images):
-            yield self._session.run(fetches, {self._signature.inputs["images"].name: batch})
+            yield self._session.run(fetches, {self.signature.inputs["images"].name: batch})
 
     def export(self, folder):
         """Writes a SavedModel into a new numbered folder of `folder`, as TensorFlow Serving wants it, or nothing.
@@ -146,7 +153,7 @@ class Classifier:
             builder.add_meta_graph_and_variables(
                 self._session,
                 [tf.saved_model.tag_constants.SERVING],
-                signature_def_map={SIGNATURE: self._signature},
+                signature_def_map={SIGNATURE: self.signature},
                 strip_default_attrs=True,  # else 1.15 refuses what 2.x has added since
             )
             builder.save()

@@ -1,9 +1,14 @@
 """Serves a page on which one draws a digit and sees the network think, and TensorFlow Serving's REST form.
 
-Prints its address once it answers.
+Prints its address once it answers. Ctrl-C and SIGTERM end it: what has been asked until then is answered.
 """
 
+import logging
+import signal
+
 from _command import Parser, load_tensorflow, notice
+
+from mnist_cnn.stopping import SIGNALS
 
 
 def main():
@@ -20,7 +25,7 @@ def main():
         type=int,
         default=8501,
         metavar="N",
-        help="default: %(default)s, TensorFlow Serving's for REST; 0 takes a free one",
+        help="default: %(default)s, which is TensorFlow Serving's too; 0 takes a free one",
     )
     parser.run(work)
 
@@ -30,14 +35,19 @@ def work(args):
 
     folder = args.run_dir or runs.newest(completed=True)
     load_tensorflow(args.debug)
+    if not args.debug:
+        logging.getLogger("waitress").setLevel(logging.ERROR)  # else it tells each time that a request waits
     from mnist_cnn import Classifier
     from mnist_cnn.server.app import create_app
+    from mnist_cnn.server.http import Server
 
     with Classifier.load(folder, report=notice) as classifier:
-        from waitress import create_server
-
-        server = create_server(create_app(classifier), host=args.host, port=args.port)
-        print(f"http://{args.host}:{server.effective_port}/", flush=True)
+        server = Server(create_app(classifier), args.host, args.port)
+        for signum in SIGNALS:
+            if signal.getsignal(signum) != signal.SIG_IGN:  # as under nohup
+                signal.signal(signum, lambda *_: server.stop())
+        host = f"[{args.host}]" if ":" in args.host else args.host
+        print(f"http://{host}:{server.effective_port}/", flush=True)
         server.run()
 
 
