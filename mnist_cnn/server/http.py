@@ -145,6 +145,7 @@ class Server(TcpWSGIServer):
                 inbuf_overflow=2 * MAX_BODY,
                 outbuf_overflow=2**24,
                 outbuf_high_watermark=2**20,
+                recv_bytes=2**16,
                 asyncore_use_poll=True,
                 clear_untrusted_proxy_headers=True,
                 log_socket_errors=False,
