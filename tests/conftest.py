@@ -72,6 +72,14 @@ def python():
     return run
 
 
+@pytest.fixture(scope="session")
+def other():
+    """The Python that has another TensorFlow."""
+    if not os.environ.get("OTHER_PYTHON"):
+        pytest.skip("needs another TensorFlow: set OTHER_PYTHON to the Python that has it")
+    return os.environ["OTHER_PYTHON"]
+
+
 def environment():
     """This process's, without MNIST, and with a mirror that refuses at once in place of the public ones."""
     return {**os.environ, "MNIST_DATA_DIR": "", "MNIST_MIRROR": NO_MIRROR, "PYTHONPATH": str(ROOT)}

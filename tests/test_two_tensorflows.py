@@ -1,7 +1,6 @@
 """What two builds of TensorFlow promise each other: this Python's, and that of $OTHER_PYTHON."""
 
 import json
-import os
 import sys
 
 import numpy as np
@@ -34,13 +33,6 @@ from mnist_cnn import *
 with restored({run!r}) as (session, model):
     print(json.dumps(evaluate(session, model, load_sample().test).predictions.tolist()))
 """
-
-
-@pytest.fixture(scope="module")
-def other():
-    if not os.environ.get("OTHER_PYTHON"):
-        pytest.skip("needs another TensorFlow: set OTHER_PYTHON to the Python that has it")
-    return os.environ["OTHER_PYTHON"]
 
 
 def test_the_first_costs_are_the_same_on_both(python, other, mnist_dir):

@@ -307,7 +307,7 @@ function announce(words) {
 
 function say() {
   clearTimeout(saying);
-  saying = setTimeout(() => announce(summary()), 600);
+  saying = setTimeout(() => announce(summary()), 500);
 }
 
 function summary() {
@@ -415,7 +415,7 @@ class Block {
 // The second block follows the first a little later, as in the network.
 const blocks = {
   conv1: new Block($("conv1"), 14, 32, 8, 1, 0.35),
-  conv2: new Block($("conv2"), 7, 64, 16, 0.5, 0.2),
+  conv2: new Block($("conv2"), 7, 64, 16, 0.5, 0.25),
 };
 
 haunt();
