@@ -109,6 +109,9 @@ for (const end of ["pointerup", "pointercancel"]) {
   });
 }
 
+// Else Chromium takes a quick stroke for the throw of a scroll, and the next tap, on a button, for what stops it.
+paper.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
+
 function place(event) {
   const { left, top, width } = paper.getBoundingClientRect();
   return [(event.clientX - left) / width, (event.clientY - top) / width];
