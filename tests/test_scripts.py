@@ -11,7 +11,7 @@ from mnist_cnn import ACCURATE, cpu, restored
 from mnist_cnn.recipes import recorded
 from mnist_cnn.tf1 import tf
 
-SCRIPTS = ["download.py", "train.py", "evaluate.py", "report.py", "predict.py", "export.py", "benchmark.py"]
+SCRIPTS = ["download.py", "train.py", "evaluate.py", "report.py", "predict.py", "export.py", "serve.py", "benchmark.py"]
 
 
 def one_line_error(done, status):
