@@ -57,6 +57,7 @@ class Channel(HTTPChannel):
     parser_class = Parser
     error_task_class = Refusal
     begun = 0  # when the request that is under way was begun, by time.monotonic()
+    refused = False  # and not read to its end: there may be more of it
     lingering = False  # closed on this side, until the client has read all and closes too
 
     def __init__(self, *args, **kwargs):
@@ -75,6 +76,7 @@ class Channel(HTTPChannel):
     def service(self):
         if self.server.stopping and len(self.requests) == 1:
             self.requests[0].headers["CONNECTION"] = "close"  # as if the client had asked for it
+        self.refused = self.requests[0].error is not None
         super().service()
         self.begun = time.monotonic()
 
@@ -99,7 +101,7 @@ class Channel(HTTPChannel):
     # Who closes a socket with something unread in it makes the client lose the answer.
 
     def handle_close(self):
-        if self.will_close and self.connected and not self.lingering:
+        if self.refused and self.will_close and self.connected and not self.lingering:
             self.lingering = True
             self.begun = time.monotonic()
             try:
