@@ -35,6 +35,11 @@ setup(
         "sample": SAMPLE,
         "serve": SERVE,
         "tensorboard": ["tensorboard"],
-        "test": DOWNLOAD + REPORT + SAMPLE + SERVE + ["hypothesis", "ipykernel", "nbclient", "pytest", "pytest-xdist"],
+        "test": DOWNLOAD
+        + REPORT
+        + SAMPLE
+        + SERVE
+        + ["hypothesis", "ipykernel", "nbclient", "pytest", "pytest-xdist"]
+        + ["playwright; python_version >= '3.9'"],
     },
 )

@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from mnist_cnn import Dataset, Split, load_sample
+from mnist_cnn import Dataset, Split, load_mnist, load_sample
 
 NO_MIRROR = "http://127.0.0.1:9/"  # nothing listens on the discard port
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +34,20 @@ def small(sample):
         return Split(split.images[:n], split.labels[:n])
 
     return Dataset("small", first(sample.train, 300), first(sample.validation, 100), first(sample.test, 100))
+
+
+@pytest.fixture(scope="session")
+def fast_run(mnist_dir, tmp_path_factory):
+    """The folder of a whole run of the recipe `fast` on MNIST: one for all tests, in whichever process they are."""
+    from mnist_cnn import train
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with FileLock(str(shared / "fast.lock")):
+        if not (shared / "fast" / "result.json").exists():  # which is written last
+            train(load_mnist(mnist_dir), shared / "fast", "fast")
+    return shared / "fast"
 
 
 @pytest.fixture

@@ -256,13 +256,10 @@ def test_saved_model_cli_runs_an_exported_model(exported, sample, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_fast_run_reads_fonts(mnist_dir, tmp_path):
-    from mnist_cnn import load_mnist
-
-    train(load_mnist(mnist_dir), tmp_path / "run", "fast")
+def test_a_fast_run_reads_fonts(fast_run):
     random = np.random.RandomState(1)
     pictures, digits = zip(*[any_drawing(random) for _ in range(500)])
-    with Classifier.load(tmp_path / "run") as classifier:
+    with Classifier.load(fast_run) as classifier:
         assert (classifier.predict(list(pictures)).classes == digits).mean() >= 0.95
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, environment
 
-from mnist_cnn import Recipe, load_mnist, train
+from mnist_cnn import Recipe, train
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="needs a browser's driver: pip install playwright, on Python 3.9 or newer"
@@ -38,13 +38,6 @@ STROKES = {
     8: [[(62, 28), (50, 20), (39, 26), (40, 38), (51, 47), (62, 57), (64, 71), (52, 80), (39, 74), (38, 60), (49, 48), (60, 39), (62, 28)]],
     9: [[(64, 34), (55, 22), (42, 22), (35, 33), (38, 45), (50, 50), (60, 45), (65, 33), (63, 55), (60, 82)]],
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def fast_run(mnist_dir, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "fast"
-    train(load_mnist(mnist_dir), folder, "fast")
-    return folder
 
 
 @contextlib.contextmanager
