@@ -232,7 +232,8 @@ def test_maps_show_where_each_filter_finds_what_it_looks_for(server, run):
     status, said = server.ask("POST", "/v1/digits?maps=1", SEVEN, PNG)
     with Classifier.load(run) as classifier:
         expected = classifier.feature_maps(prepare(io.BytesIO(SEVEN)))
-    assert {block: maps["shape"] for block, maps in said["maps"].items()} == {"conv1": [14, 14, 32], "conv2": [7, 7, 64]}
+    shapes = {block: maps["shape"] for block, maps in said["maps"].items()}
+    assert shapes == {"conv1": [14, 14, 32], "conv2": [7, 7, 64]}
     for block, maps in said["maps"].items():
         values = np.frombuffer(base64.b64decode(maps["values"]), np.uint8).reshape(maps["shape"])
         np.testing.assert_allclose(values / 255, expected[block] / expected[block].max(), atol=0.51 / 255)

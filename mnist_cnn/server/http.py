@@ -155,7 +155,9 @@ class Server(TcpWSGIServer):
             )
         except (OSError, OverflowError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise InputError(f"cannot listen at {host}, port {port} ({reason}): name another --host or --port") from error
+            raise InputError(
+                f"cannot listen at {host}, port {port} ({reason}): name another --host or --port"
+            ) from error
 
     def stop(self):
         """Lets `run` end. May be called by a signal's handler, or in another thread."""

@@ -34,7 +34,8 @@ def answer(classifier, method, path, body):
     """
     address = ADDRESS.fullmatch(path)
     name, version, action = address.groups() if address else (None, None, None)
-    work = {("GET", None): _status, ("GET", "/metadata"): _metadata, ("POST", ":predict"): _predict}.get((method, action))
+    works = {("GET", None): _status, ("GET", "/metadata"): _metadata, ("POST", ":predict"): _predict}
+    work = works.get((method, action))
     if not address or not work:
         raise InputError(f"Malformed request: {method} {path}")
     if name != MODEL or version not in (None, str(classifier.version)):
