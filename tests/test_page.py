@@ -17,7 +17,7 @@ playwright = pytest.importorskip(
 )
 expect = playwright.expect
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("page")]  # one server for all
+pytestmark = pytest.mark.slow
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (

@@ -22,8 +22,6 @@ from PIL import Image
 
 from mnist_cnn import Classifier, Recipe, prepare, train
 
-pytestmark = pytest.mark.xdist_group("server")  # one for all
-
 PREDICT = "/v1/models/mnist:predict"
 JSON = {"Content-Type": "application/json"}
 PNG = {"Content-Type": "image/png"}
