@@ -11,6 +11,7 @@ import sys
 
 from _command import Parser, load_tensorflow, notice
 
+from mnist_cnn.recipes import check_whole
 from mnist_cnn.stopping import SIGNALS
 
 
@@ -36,6 +37,7 @@ def main():
 def work(args):
     from mnist_cnn import runs
 
+    check_whole("port", args.port, 0, 65535)  # the system would take its remainder
     folder = args.run_dir or runs.newest(completed=True)
     # As digits are prepared side by side, a thread for each is enough, and takes half of the CPU's time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -308,6 +308,13 @@ def test_a_port_in_use_is_one_line(server, run, script):
     assert f"cannot listen at 127.0.0.1, port {server.port} (Address already in use)" in line
 
 
+def test_a_port_that_cannot_be_is_one_line(run, script):
+    done = script("serve.py", "--run-dir", run, "--port", 99999)
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "port is 99999" in line and "0..65535" in line
+
+
 def test_the_core_does_not_need_flask(python):
     said = python(
         "import sys; sys.modules['flask'] = sys.modules['waitress'] = None\n"
