@@ -15,6 +15,7 @@ creation of a session while a task is away, is left to threads, or ended by `_Pe
 import contextlib
 import json
 import os
+import socket
 import sys
 import threading
 import time
@@ -213,10 +214,13 @@ class _Peers:
 
 
 def _start_server(task, timeout):
-    config = tf.ConfigProto(operation_timeout_in_ms=int(1000 * timeout / 4))
     try:
+        with socket.socket() as probe:  # of a port that is taken, gRPC speaks in its own way on stderr
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("", int(task.address.rsplit(":", 1)[1])))
+        config = tf.ConfigProto(operation_timeout_in_ms=int(1000 * timeout / 4))
         return tf.train.Server(task.cluster, task.job, task.index, config=config)
-    except tf.errors.OpError as error:
+    except (OSError, tf.errors.OpError) as error:
         raise InputError(f"the {task} cannot listen on that port: is it in use?") from error
 
 
