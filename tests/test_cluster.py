@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+from functools import partial
 
 import pytest
 from conftest import ROOT, environment
@@ -321,3 +322,75 @@ def test_launch_local_ends_all_tasks_with_the_status_of_the_one_that_failed(tmp_
     assert launcher.returncode == status, error
     assert all("[chief] " in line or "[worker 1] " in line for line in error.splitlines())
     assert not [pid for pid in tasks if os.path.exists(f"/proc/{pid}")]
+
+
+@pytest.fixture
+def three_hosts(tmp_path):
+    """Three network namespaces on one bridge: for each host its address and the command that begins a shell there.
+
+    On the second and third the folder of the test is hidden: what belongs to the run must be written by the chief.
+    """
+    if not (shutil.which("ip") and shutil.which("unshare") and hasattr(os, "geteuid") and os.geteuid() == 0):
+        pytest.skip("needs root and iproute2, for hosts of its own")
+    tag = uuid.uuid4().hex[:6]
+    subnet = f"10.{int(tag[:2], 16)}.{int(tag[2:4], 16)}"
+
+    def ip(*words):
+        return subprocess.run(["ip", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+
+    made = ip("link", "add", f"br{tag}", "type", "bridge")
+    if made.returncode:
+        pytest.skip(f"needs network namespaces: {made.stderr.strip()}")
+    try:
+        ip("link", "set", f"br{tag}", "up")
+        hosts = []
+        for n in range(3):
+            name, cable = f"h{n}{tag}", f"v{n}{tag}"
+            assert ip("netns", "add", name).returncode == 0
+            ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
+            ip("link", "set", cable, "master", f"br{tag}", "up")
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "addr", "add", f"{subnet}.{n + 1}/24", "dev", "eth0")
+            ip("-n", name, "link", "set", "eth0", "up")
+            shell = ["ip", "netns", "exec", name]
+            if n:
+                shell += ["unshare", "-m", "sh", "-c", f'mount -t tmpfs none {tmp_path} && exec "$@"', "sh"]
+            hosts.append((f"{subnet}.{n + 1}:2222", shell, partial(ip, "link", "set", cable)))
+        yield hosts
+    finally:
+        for n in range(3):
+            ip("netns", "del", f"h{n}{tag}")
+        ip("link", "del", f"br{tag}")
+
+
+@pytest.mark.slow
+def test_on_three_hosts_kills_and_a_cut_cable_cost_no_bit(clusters, undisturbed, three_hosts, tmp_path):
+    import tensorflow
+
+    if tensorflow.__version__.startswith("2"):
+        pytest.skip("takes a minute: on TensorFlow 1.15 only")
+    run = tmp_path / "run"
+    addresses, shells, cables = zip(*three_hosts)
+    tasks = [("chief", 0), ("worker", 0), ("ps", 0)]
+    cluster = clusters(
+        {job: [address] for (job, _), address in zip(tasks, addresses)},
+        [*SMALL, "--cluster-timeout", 40, "--run-dir", run, "--resume"],
+        dict(zip(tasks, shells)),
+    )
+    chief, worker, ps = (cluster.start(*task) for task in tasks)
+    wait_for(lambda: has_step(run, 40), chief)
+    worker.kill()
+    worker = cluster.start(*tasks[1])
+    wait_for(lambda: has_step(run, 80), chief)
+    chief.kill()
+    chief.communicate()
+    started = time.time()
+    chief = cluster.start(*tasks[0])
+    wait_for(lambda: (run / "config.json").stat().st_mtime > started, chief)  # it goes on from there
+    cables[1]("down")
+    time.sleep(20)
+    cables[1]("up")
+    out, error = chief.communicate(timeout=90)
+    assert chief.returncode == 0, error
+    assert ended(worker) == (0, "") and ended(ps) == (0, "")
+    assert (trained(run), out) == undisturbed
