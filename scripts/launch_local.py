@@ -82,22 +82,23 @@ def echo(name, stream, to):
 
 def wait(tasks, stop):
     """Until all have ended. Returns the status of the first that failed, or 0."""
-    chief, *others = tasks
     status, end_by = 0, None
-    while any(task.poll() is None for task in tasks):
-        time.sleep(0.05)
-        ended = [task.returncode for task in tasks if task.returncode is not None]
+    while True:
+        ended = [task.returncode for task in tasks if task.poll() is not None]
         status = status or next((code for code in ended if code), 0)
+        if len(ended) == len(tasks):
+            break
         if end_by is None and (stop.signum or ended):
             end_by = time.monotonic() + GRACE
-            if stop.signum:  # the chief saves, and tells the others
-                chief.send_signal(stop.signum)
+            if stop.signum:  # the chief, which is the first, saves and tells the others
+                tasks[0].send_signal(stop.signum)
             elif status:
                 for task in tasks:
                     task.terminate()
         elif end_by is not None and time.monotonic() > end_by:
             for task in tasks:
                 task.kill()
+        time.sleep(0.05)
     for task in tasks:
         for thread in task.echoes:
             thread.join()

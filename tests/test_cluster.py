@@ -235,20 +235,19 @@ def test_a_chief_that_is_killed_and_started_again_costs_no_bit(clusters, undistu
 
 @pytest.mark.slow
 def test_a_task_that_does_not_come_or_answers_no_more_is_not_waited_for_forever(clusters, tmp_path):
-    flags = ["--dataset", "sample", "--cluster-timeout", 5, "--run-dir"]
+    flags = ["--dataset", "sample", "--cluster-timeout", 10, "--run-dir"]
     alone, deaf, mute, left = (clusters(two_workers(), [*flags, tmp_path / str(number)]) for number in range(4))
 
-    # Started together, since they mostly wait.
+    chief, stopped = left.start("worker", 0), left.start("worker", 1)
+    wait_for(lambda: has_step(tmp_path / "3", 40), chief)
+    stopped.send_signal(signal.SIGSTOP)
+    # The others together, since they mostly wait.
     no_worker, no_chief = alone.start("worker", 0), deaf.start("worker", 1)
     with socket.socket() as listening:  # takes connections, and never says a word
         host, port = mute.cluster["worker"][1].split(":")
         listening.bind((host, int(port)))
         listening.listen(10)
         no_answer = mute.start("worker", 0)
-        chief, stopped = left.start("worker", 0), left.start("worker", 1)
-        wait_for(lambda: has_step(tmp_path / "3", 40), chief)
-        stopped.send_signal(signal.SIGSTOP)
-
         for process, absent in ((no_worker, alone), (no_answer, mute), (chief, left)):
             status, error = ended(process)
             assert status == 1 and f"the worker 1 at {absent.cluster['worker'][1]} did not answer" in error, error
