@@ -184,7 +184,10 @@ class _Peers:
         for peer in peers:
             silent = time.monotonic() - self._heard_at[str(peer)]
             if silent > self._timeout:
-                raise TrainingFailed(f"the {peer} did not answer for {self._timeout:g} s; to go on: --resume")
+                raise TrainingFailed(
+                    f"the {peer} did not answer for {self._timeout:g} s: is it running, can it be "
+                    f"reached from here, and has it TensorFlow {tf.__version__} too? To go on: --resume"
+                )
             for name, value in _facts(self._chief).items():
                 its = self._facts.get(str(peer), {}).get(name, value)
                 if its != value:
