@@ -118,7 +118,9 @@ def training(cost, learning_rate, global_step):
       train_op: the operation that takes the step.
     """
     with tf.name_scope("train"):
-        return tf.train.AdamOptimizer(learning_rate).minimize(cost, global_step=global_step)
+        # Gradients are computed where the network is, which on a cluster is on several machines.
+        adam = tf.train.AdamOptimizer(learning_rate)
+        return adam.minimize(cost, global_step=global_step, colocate_gradients_with_ops=True)
 
 
 def create_weights(seed, model="cnn", initial="published"):
@@ -183,7 +185,7 @@ class Model(NamedTuple):
     global_step: Any  # variable, int64 [], the steps taken
 
 
-def build_model(model="cnn", learning_rate=0.001, seed=1, initial_weights="published"):
+def build_model(model="cnn", learning_rate=0.001, seed=1, initial_weights="published", inference=inference):
     """Adds a network and its training to the current graph.
 
     Args:
@@ -191,6 +193,7 @@ def build_model(model="cnn", learning_rate=0.001, seed=1, initial_weights="publi
       learning_rate: Adam's; a float, or a float32 [] tensor.
       seed: an int in 0..2³²-1, which alone decides the initial weights and, with the step, dropout.
       initial_weights: "published" or "he", as in `create_weights`.
+      inference: what computes the logits, from the arguments of `inference`.
 
     Returns:
       A Model.

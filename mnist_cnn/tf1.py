@@ -16,16 +16,18 @@ except TypeError as error:
 __all__ = ["new_session", "tf"]
 
 
-def new_session(mixed_precision=False):
+def new_session(mixed_precision=False, target=""):
     """A Session for the current graph.
 
     Args:
       mixed_precision: let convolutions and matrix products be computed in bfloat16, with float32 weights.
+      target: that of a tf.train.Server, for a session with its whole cluster.
 
     Raises:
       InputError: this TensorFlow or this CPU has no bfloat16.
     """
-    config = tf.ConfigProto()
+    # Else a cluster's session that was given up could still change the weights of the next.
+    config = tf.ConfigProto(isolate_session_state=True)
     if _is_intels_1_15():
         config.inter_op_parallelism_threads = 1  # each operation has all cores: two at once get into each other's way
     if mixed_precision:
@@ -35,7 +37,7 @@ def new_session(mixed_precision=False):
         if not cpu.has_bfloat16():
             raise InputError("mixed precision needs a CPU with bfloat16 (avx512_bf16 or amx_bf16): train without it")
         rewriting.auto_mixed_precision_onednn_bfloat16 = rewriting.ON
-    return tf.Session(config=config)
+    return tf.Session(target, config=config)
 
 
 def _is_intels_1_15():

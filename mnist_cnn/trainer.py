@@ -29,6 +29,8 @@ def train(
     checkpoint_secs=30,
     mixed_precision=False,
     after_step=None,
+    target="",
+    build=build_model,
 ):
     """Trains a network on a Dataset and writes a run directory.
 
@@ -49,6 +51,7 @@ def train(
       checkpoint_secs: seconds from one checkpoint to the next; there is one at each epoch's end, too.
       mixed_precision: let convolutions and products be computed in bfloat16.
       after_step: called with nothing after each step.
+      target, build: on a cluster, the target of its sessions, and what is called in place of `build_model`.
 
     Returns:
       A dict, as in the run's result.json: completed, dataset, model, steps, test_accuracy,
@@ -70,8 +73,8 @@ def train(
         check_whole("max_steps", max_steps, 1)
     check_positive("checkpoint_secs", checkpoint_secs)
 
-    with tf.Graph().as_default(), new_session(mixed_precision) as session, runs.opened(run_dir, resume) as run:
-        training = _Training(run, session, dataset, model, recipe, seed, mixed_precision)
+    with tf.Graph().as_default(), new_session(mixed_precision, target) as session, runs.opened(run_dir, resume) as run:
+        training = _Training(run, session, dataset, model, recipe, seed, mixed_precision, build)
         last_step = min(training.steps, max_steps or training.steps)
         training.begin(resume, last_step)
         unsaved = training.go_on(last_step, checkpoint_secs, after_step)
@@ -96,12 +99,12 @@ def train(
 class _Training:
     """A run under way: its session, and what is saved of it."""
 
-    def __init__(self, run, session, dataset, model, recipe, seed, mixed_precision):
+    def __init__(self, run, session, dataset, model, recipe, seed, mixed_precision, build):
         self.run, self.session, self.dataset, self.recipe, self.seed = run, session, dataset, recipe, seed
         self.steps_per_epoch = len(dataset.train) // recipe.batch_size
         self.steps = self.steps_per_epoch * recipe.epochs
         self.learning_rate = tf.placeholder(tf.float32, [], "learning_rate")
-        self.network = network = build_model(model, self.learning_rate, seed, recipe.initial_weights)
+        self.network = network = build(model, self.learning_rate, seed, recipe.initial_weights)
         # Quicker than session.run.
         self.take_step = session.make_callable(
             [network.train_op, network.cost],

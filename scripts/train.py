@@ -1,5 +1,6 @@
 """Trains the network, prints the average cost of each epoch and the test accuracy, and writes a run directory."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -65,12 +66,31 @@ def main():
         action="store_true",
         help="compute in bfloat16 what gains by it; needs TensorFlow 2 and a CPU that has it",
     )
+    add(
+        "--cluster-timeout",
+        metavar="S",
+        type=float,
+        default=60,
+        help="where $TF_CONFIG names a cluster: seconds to wait for a task that does not come or answers no more "
+        "(default: 60)",
+    )
     parser.run(work)
 
 
 def work(args):
     from mnist_cnn import runs
 
+    check_positive("cluster_timeout", args.cluster_timeout)
+    task = None
+    if os.environ.get("TF_CONFIG"):
+        from mnist_cnn import tf_config
+
+        task = tf_config.parse(os.environ["TF_CONFIG"])
+        if task and task != task.chief:
+            load_tensorflow(args.debug)
+            from mnist_cnn import cluster
+
+            return cluster.serve(task, args.cluster_timeout)
     config = None
     if args.resume:
         args.run_dir, config = runs.to_resume(args.run_dir)
@@ -85,18 +105,22 @@ def work(args):
         reading = background.submit(load)
         load_tensorflow(args.debug)
         dataset = reading.result()
-    from mnist_cnn import train
+    if task:
+        from mnist_cnn import cluster
 
+        train = partial(cluster.train, task, args.cluster_timeout)
+    else:
+        from mnist_cnn import train
     result = train(
         dataset,
         args.run_dir,
         recipe,
         seed,
-        args.max_steps,
-        model,
-        args.resume,
-        args.checkpoint_secs,
-        args.mixed_precision,
+        max_steps=args.max_steps,
+        model=model,
+        resume=args.resume,
+        checkpoint_secs=args.checkpoint_secs,
+        mixed_precision=args.mixed_precision,
     )
     if dataset.name == "sample":
         notice("This accuracy is over the sample's 500 test digits: do not compare it with MNIST's.")

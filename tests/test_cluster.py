@@ -1,0 +1,397 @@
+"""Clusters of real processes: what a run on one comes to, what it survives, and that nobody waits for ever."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from functools import partial
+
+import pytest
+from conftest import ROOT, environment
+
+from mnist_cnn import InputError, runs, tf_config
+
+sys.path.insert(0, str(ROOT / "scripts"))
+from launch_local import free_addresses  # noqa: E402
+
+TRAIN = [sys.executable, str(ROOT / "scripts/train.py")]
+LAUNCH = [sys.executable, str(ROOT / "scripts/launch_local.py")]
+
+
+def tf_config_of(cluster, job, index):
+    return json.dumps({"cluster": cluster, "task": {"type": job, "index": index}})
+
+
+class Cluster:
+    """Tasks as processes; `shells` are what each task's command is run by, for tasks on hosts of their own."""
+
+    def __init__(self, cluster, flags, shells=None):
+        self.cluster, self.flags, self.shells, self.processes = cluster, list(map(str, flags)), shells or {}, []
+
+    def start(self, job, index, python=sys.executable):
+        process = subprocess.Popen(
+            [*self.shells.get((job, index), []), python, *TRAIN[1:], *self.flags],
+            env={**environment(), "TF_CONFIG": tf_config_of(self.cluster, job, index)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def kill(self):
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def clusters():
+    """Makes a Cluster; whatever the test leaves of it is killed."""
+    with contextlib.ExitStack() as stack:
+
+        def make(*arguments):
+            cluster = Cluster(*arguments)
+            stack.callback(cluster.kill)
+            return cluster
+
+        yield make
+
+
+def ended(process, within=60):
+    """The (status, stderr) of a process that ends within some seconds."""
+    _, error = process.communicate(timeout=within)
+    return process.returncode, error
+
+
+def wait_for(condition, process):
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+def has_step(run, step):
+    records = [record.stem for record in run.glob("checkpoints/step-*.json")]
+    return any(int(name[len("step-") :]) >= step for name in records)
+
+
+def variables(run, step):
+    """The bytes of all variables, Adam's included."""
+    folder = run / "checkpoints"
+    return [(folder / f"step-{step}.{suffix}").read_bytes() for suffix in ("index", "data-00000-of-00001")]
+
+
+TWO = {"worker": ["a.example:2222", "10.0.0.2:2222"]}
+
+
+@pytest.mark.parametrize(
+    "text, what",
+    [
+        ('{"cluster": {', "not valid JSON"),
+        ("[]", "no JSON object"),
+        (json.dumps({"cluster": TWO}), "a cluster and a task"),
+        (tf_config_of(TWO, "worker", 2), r"worker 2, is not in its cluster, which has worker 0\.\.1"),
+        (tf_config_of(TWO, "worker", -1), "worker -1, is not in"),
+        (tf_config_of(TWO, "ps", 0), "ps 0, is not in"),
+        (tf_config_of({"worker": ["a:1"], "evaluator": ["b:1"]}, "worker", 0), "job 'evaluator'"),
+        (tf_config_of({"worker": "a:1"}, "worker", 0), "must be a list"),
+        (tf_config_of({"worker": ["a"]}, "worker", 0), "'a': it must be HOST:PORT"),
+        (tf_config_of({"worker": ["a:0"]}, "worker", 0), "'a:0'"),
+        (tf_config_of({"worker": ["a:65536"]}, "worker", 0), "'a:65536'"),
+        (tf_config_of({"worker": ["http://a:1"]}, "worker", 0), "'http://a:1'"),
+        (tf_config_of({"worker": [5]}, "worker", 0), "address 5"),
+        (tf_config_of({"worker": ["a:1", "a:1"]}, "worker", 0), "a:1 twice"),
+        (tf_config_of({"chief": ["a:1", "b:1"]}, "chief", 0), "one chief at most"),
+        (tf_config_of({"ps": ["a:1"]}, "ps", 0), "a worker at least"),
+        ("[" * 100000, "not valid JSON"),
+    ],
+)
+def test_a_tf_config_that_is_not_valid_is_refused_with_what_is_wrong(text, what):
+    with pytest.raises(InputError, match=what):
+        tf_config.parse(text)
+
+
+def test_the_chief_is_the_one_named_or_worker_0():
+    assert tf_config.parse(tf_config_of(TWO, "worker", 1)).chief.address == "a.example:2222"
+    assert tf_config.parse(tf_config_of({**TWO, "chief": ["c:1"]}, "worker", 0)).chief.address == "c:1"
+
+
+def test_a_bad_tf_config_is_one_line_before_anything_is_loaded(script):
+    done = script("train.py", TF_CONFIG=tf_config_of(TWO, "worker", 7))
+    assert done.returncode == 2 and "worker 7, is not in its cluster" in done.stderr
+    assert done.stderr.startswith("train.py: error: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["{}", '{"cluster": {}}', '{"task": {"type": "worker", "index": 0}}'])
+def test_a_tf_config_without_a_cluster_is_none(text):
+    assert tf_config.parse(text) is None
+
+
+def test_without_a_tf_config_nothing_of_clusters_is_imported(python):
+    code = """
+import sys; sys.argv = ["train.py", "--dataset", "sample", "--max-steps", "1", "--run-dir", {run!r}]
+sys.path.insert(0, "scripts")
+import train
+try:
+    train.main()
+except SystemExit as end:
+    assert end.code == 0
+print([name for name in sys.modules if name in ("mnist_cnn.cluster", "mnist_cnn.tf_config")])
+"""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        assert python(code.format(run=folder + "/run")).splitlines()[-1] == "[]"
+
+
+@pytest.mark.slow
+def test_the_costs_are_the_same_for_any_number_of_workers(mnist_dir, tmp_path):
+    # An epoch of 100 steps, to the 4 digits that history.csv has and more.
+    flags = ["--data-dir", str(mnist_dir), "--batch-size", "100", "--epochs", "1", "--max-steps", "100"]
+    flags += ["--checkpoint-secs", "1000"]
+    costs = {}
+    for tasks in ([], [1], [2], [3]):
+        run = tmp_path / "-".join(map(str, ["run", *tasks]))
+        counts = sum(([flag, str(n)] for flag, n in zip(["--workers", "--ps"], tasks)), [])
+        command = [*LAUNCH, *counts, "--", *flags] if tasks else [*TRAIN, *flags]
+        done = subprocess.run(
+            [*command, "--run-dir", str(run)],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+        )
+        assert done.returncode == 0, done.stderr
+        state = runs.read_json(run / "checkpoints", "step-100.json")["state"]
+        costs[run.name] = state["epoch_cost"] / 100
+    print(costs)
+    alone = costs.pop("run")
+    assert 0.3 < alone < 1.5
+    assert all(cost == pytest.approx(alone, rel=0.01) for cost in costs.values())
+
+
+SMALL = ["--dataset", "sample", "--epochs", 3, "--cluster-timeout", 20]  # 120 steps
+LAST = 120
+
+
+def two_workers():
+    return {"worker": free_addresses(2)}
+
+
+def trained(run):
+    return variables(run, LAST), [(row["avg_cost"], row["validation_accuracy"]) for row in runs.read_history(run)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What a run of SMALL on two workers comes to, and what it prints."""
+    run = tmp_path_factory.mktemp("undisturbed") / "run"
+    done = subprocess.run(
+        [*LAUNCH, "--workers", "2", "--ps", "1", "--", *map(str, SMALL), "--run-dir", str(run)],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return trained(run), done.stdout.replace("[chief] ", "")
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_and_started_again_costs_no_bit(clusters, undisturbed, tmp_path):
+    run = tmp_path / "run"
+    cluster = clusters(two_workers(), [*SMALL, "--run-dir", run])
+    chief, worker = cluster.start("worker", 0), cluster.start("worker", 1)
+    wait_for(lambda: has_step(run, 40), chief)
+    worker.kill()
+    worker = cluster.start("worker", 1)
+    out, error = chief.communicate(timeout=60)
+    assert chief.returncode == 0 and "answers no more" in error, error
+    assert ended(worker) == (0, "")
+    assert (trained(run), out) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_chief_that_is_killed_and_started_again_costs_no_bit(clusters, undisturbed, tmp_path):
+    run = tmp_path / "run"
+    cluster = clusters(two_workers(), [*SMALL, "--run-dir", run, "--resume"])
+    chief, worker = cluster.start("worker", 0), cluster.start("worker", 1)
+    wait_for(lambda: has_step(run, 40), chief)
+    chief.kill()
+    chief.communicate()
+    chief = cluster.start("worker", 0)
+    out, error = chief.communicate(timeout=60)
+    assert chief.returncode == 0, error
+    assert ended(worker) == (0, "")
+    assert (trained(run), out) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_task_that_does_not_come_or_answers_no_more_is_not_waited_for_forever(clusters, tmp_path):
+    flags = ["--dataset", "sample", "--cluster-timeout", 10, "--run-dir"]
+    alone, deaf, mute, left = (clusters(two_workers(), [*flags, tmp_path / str(number)]) for number in range(4))
+
+    chief, stopped = left.start("worker", 0), left.start("worker", 1)
+    wait_for(lambda: has_step(tmp_path / "3", 40), chief)
+    stopped.send_signal(signal.SIGSTOP)
+    # The others together, since they mostly wait.
+    no_worker, no_chief = alone.start("worker", 0), deaf.start("worker", 1)
+    with socket.socket() as listening:  # takes connections, and never says a word
+        host, port = mute.cluster["worker"][1].split(":")
+        listening.bind((host, int(port)))
+        listening.listen(10)
+        no_answer = mute.start("worker", 0)
+        for process, absent in ((no_worker, alone), (no_answer, mute), (chief, left)):
+            status, error = ended(process)
+            assert status == 1 and f"the worker 1 at {absent.cluster['worker'][1]} did not answer" in error, error
+    status, error = ended(no_chief)
+    assert status == 1 and f"the worker 0 at {deaf.cluster['worker'][0]}" in error, error
+
+
+@pytest.mark.slow
+def test_workers_end_with_the_chief(clusters, tmp_path):
+    killed, stopped = (clusters(two_workers(), [*SMALL[:-1], 8, "--run-dir", tmp_path / n]) for n in ("0", "1"))
+    pairs = [(cluster.start("worker", 0), cluster.start("worker", 1)) for cluster in (killed, stopped)]
+    for (chief, _), signum, run in zip(pairs, (signal.SIGKILL, signal.SIGTERM), ("0", "1")):
+        wait_for(lambda run=run: has_step(tmp_path / run, 0), chief)
+        chief.send_signal(signum)
+    assert ended(pairs[1][0])[0] == 143 and ended(pairs[1][1]) == (0, "")
+    status, error = ended(pairs[0][1])
+    assert status == 1 and f"nothing was heard from the worker 0 at {killed.cluster['worker'][0]} for 8 s" in error
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_is_one_line(clusters):
+    cluster = clusters(two_workers(), [])
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", int(cluster.cluster["worker"][1].split(":")[1])))
+        taken.listen(1)
+        status, error = ended(cluster.start("worker", 1))
+    assert status == 2 and f"{cluster.cluster['worker'][1]} cannot listen" in error and error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_tasks_that_differ_are_named(clusters, tmp_path):
+    cluster = clusters(two_workers(), ["--dataset", "sample", "--cluster-timeout", 20, "--run-dir", tmp_path / "run"])
+    chief = cluster.start("worker", 0)
+    cluster.cluster = {**cluster.cluster, "ps": free_addresses(1)}
+    cluster.start("worker", 1)
+    status, error = ended(chief)
+    assert status == 2 and f"worker 1 at {cluster.cluster['worker'][1]} has the cluster" in error, error
+
+
+@pytest.mark.slow
+def test_a_task_with_another_tensorflow_that_cannot_answer_is_asked_about(clusters, tmp_path):
+    other = os.environ.get("OTHER_PYTHON") or pytest.skip("needs the Python of another TensorFlow as OTHER_PYTHON")
+    cluster = clusters(two_workers(), ["--dataset", "sample", "--cluster-timeout", 20, "--run-dir", tmp_path / "run"])
+    chief = cluster.start("worker", 0)
+    cluster.start("worker", 1, other)
+    status, error = ended(chief)
+    assert status == 1 and f"worker 1 at {cluster.cluster['worker'][1]} did not answer" in error, error
+    assert re.search(r"has it TensorFlow \d+\.\d+\.\d+ too\?", error)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how, status", [("a task is killed", 137), ("Ctrl-C", 130)])
+def test_launch_local_ends_all_tasks_with_the_status_of_the_one_that_failed(tmp_path, how, status):
+    run = tmp_path / "run"
+    launcher = subprocess.Popen(
+        [*LAUNCH, "--workers", "2", "--", "--dataset", "sample", "--run-dir", str(run)],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    tasks = []
+    wait_for(lambda: has_step(run, 0), launcher)
+    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(launcher.pid)], stdout=subprocess.PIPE)
+    tasks = [int(pid) for pid in children.stdout.split()]
+    assert len(tasks) == 2
+    if how == "Ctrl-C":
+        launcher.send_signal(signal.SIGINT)
+    else:
+        os.kill(max(tasks), signal.SIGKILL)
+    _, error = launcher.communicate(timeout=60)
+    assert launcher.returncode == status, error
+    assert all("[chief] " in line or "[worker 1] " in line for line in error.splitlines())
+    assert not [pid for pid in tasks if os.path.exists(f"/proc/{pid}")]
+
+
+@pytest.fixture
+def three_hosts(tmp_path):
+    """Three network namespaces on one bridge: for each host its address and the command that begins a shell there.
+
+    On the second and third the folder of the test is hidden: what belongs to the run must be written by the chief.
+    """
+    if not (shutil.which("ip") and shutil.which("unshare") and hasattr(os, "geteuid") and os.geteuid() == 0):
+        pytest.skip("needs root and iproute2, for hosts of its own")
+    tag = uuid.uuid4().hex[:6]
+    subnet = f"10.{int(tag[:2], 16)}.{int(tag[2:4], 16)}"
+
+    def ip(*words):
+        return subprocess.run(["ip", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+
+    made = ip("link", "add", f"br{tag}", "type", "bridge")
+    if made.returncode:
+        pytest.skip(f"needs network namespaces: {made.stderr.strip()}")
+    try:
+        ip("link", "set", f"br{tag}", "up")
+        hosts = []
+        for n in range(3):
+            name, cable = f"h{n}{tag}", f"v{n}{tag}"
+            assert ip("netns", "add", name).returncode == 0
+            ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
+            ip("link", "set", cable, "master", f"br{tag}", "up")
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "addr", "add", f"{subnet}.{n + 1}/24", "dev", "eth0")
+            ip("-n", name, "link", "set", "eth0", "up")
+            shell = ["ip", "netns", "exec", name]
+            if n:
+                shell += ["unshare", "-m", "sh", "-c", f'mount -t tmpfs none {tmp_path} && exec "$@"', "sh"]
+            hosts.append((f"{subnet}.{n + 1}:2222", shell, partial(ip, "link", "set", cable)))
+        yield hosts
+    finally:
+        for n in range(3):
+            ip("netns", "del", f"h{n}{tag}")
+        ip("link", "del", f"br{tag}")
+
+
+@pytest.mark.slow
+def test_on_three_hosts_kills_and_a_cut_cable_cost_no_bit(clusters, undisturbed, three_hosts, tmp_path):
+    import tensorflow
+
+    if tensorflow.__version__.startswith("2"):
+        pytest.skip("takes a minute: on TensorFlow 1.15 only")
+    run = tmp_path / "run"
+    addresses, shells, cables = zip(*three_hosts)
+    tasks = [("chief", 0), ("worker", 0), ("ps", 0)]
+    cluster = clusters(
+        {job: [address] for (job, _), address in zip(tasks, addresses)},
+        [*SMALL, "--cluster-timeout", 40, "--run-dir", run, "--resume"],
+        dict(zip(tasks, shells)),
+    )
+    chief, worker, ps = (cluster.start(*task) for task in tasks)
+    wait_for(lambda: has_step(run, 40), chief)
+    worker.kill()
+    worker = cluster.start(*tasks[1])
+    wait_for(lambda: has_step(run, 80), chief)
+    chief.kill()
+    chief.communicate()
+    started = time.time()
+    chief = cluster.start(*tasks[0])
+    wait_for(lambda: (run / "config.json").stat().st_mtime > started, chief)  # it goes on from there
+    cables[1]("down")
+    time.sleep(20)
+    cables[1]("up")
+    out, error = chief.communicate(timeout=90)
+    assert chief.returncode == 0, error
+    assert ended(worker) == (0, "") and ended(ps) == (0, "")
+    assert (trained(run), out) == undisturbed
