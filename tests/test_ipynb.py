@@ -72,6 +72,7 @@ def lines_of_training(text):
     return re.findall(r"^(?:Epoch|Accuracy): .*$", text, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_on_the_sample_where_mnist_cannot_be_had(executed, script):
     cells = executed()
     assert "NOTICE: this is a sample of 5,000 digits" in printed(cells)

@@ -99,6 +99,7 @@ def test_a_recipe_is_taken_by_its_name_and_changed_by_single_flags(script, tmp_p
     assert recorded(config) == ("cnn", replace(ACCURATE, keep_prob=0.7), 1)
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_where_it_can_and_says_where_it_cannot(script, tmp_path):
     flags = "train.py", "--dataset", "sample", "--recipe", "fast", "--max-steps", 20
     if tf.__version__.startswith("1."):
