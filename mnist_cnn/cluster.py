@@ -144,7 +144,9 @@ def _check_batches(task, run_dir, recipe, seed, resume, model):
     config = runs.to_resume(run_dir)[1] if resume else None
     _, recipe, _ = plan(config, model, recipe, seed)
     if recipe.batch_size < len(task.replicas):
-        raise InputError(f"--batch-size is {recipe.batch_size}: with {len(task.replicas)} tasks it must be that or more")
+        raise InputError(
+            f"--batch-size is {recipe.batch_size}: with {len(task.replicas)} tasks it must be that or more"
+        )
     return recipe
 
 

@@ -86,4 +86,6 @@ _EXPECTED = '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worke
 def _check_address(job, address):
     match = _ADDRESS.match(address) if isinstance(address, str) else None
     if not match or match.group() != address or not 1 <= int(match.group(2)) <= 65535:
-        raise InputError(f"TF_CONFIG gives {job} the address {address!r}: it must be HOST:PORT, with a port in 1..65535")
+        raise InputError(
+            f"TF_CONFIG gives {job} the address {address!r}: it must be HOST:PORT, with a port in 1..65535"
+        )

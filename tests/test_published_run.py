@@ -47,7 +47,8 @@ def test_the_costs_the_accuracy_and_the_memory_are_as_promised(mnist_dir, tmp_pa
 
 def test_fast_reaches_the_published_accuracy_in_two_epochs(fast_run):
     assert len(runs.read_history(fast_run)) == 2
-    assert runs.read_json(fast_run, "result.json")["test_accuracy"] >= 0.9885  # one run: 0.9907 is promised of the mean of five
+    accuracy = runs.read_json(fast_run, "result.json")["test_accuracy"]
+    assert accuracy >= 0.9885  # one run: 0.9907 is promised of the mean of five
 
 
 def test_the_dense_network_is_as_good_as_the_tutorials(mnist_dir, tmp_path):
