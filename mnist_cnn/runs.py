@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import platform
-import re
 import time
 from dataclasses import asdict
 from pathlib import Path

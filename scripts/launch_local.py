@@ -7,7 +7,6 @@ The first worker is the chief. What the tasks say is shown with their names befo
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys

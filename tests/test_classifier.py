@@ -4,11 +4,10 @@ import io
 import json
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, environment
+from conftest import environment
 from drawings import any_drawing, ink, painted
 from PIL import Image
 from test_scripts import one_line_error

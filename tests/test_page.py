@@ -118,7 +118,11 @@ def points(page, stroke):
 
 
 def draw(page, digit):
-    for stroke in STROKES[digit]:
+    by_mouse(page, STROKES[digit])
+
+
+def by_mouse(page, strokes):
+    for stroke in strokes:
         first, *others = points(page, stroke)
         page.mouse.move(*first)
         page.mouse.down()
@@ -256,13 +260,8 @@ def test_undo_takes_strokes_away_and_brings_back_what_was_cleared(visit, address
     draw(page, 1)
     reads(page, 1)
     page.mouse.move(*points(page, [(52, 20)])[0])
-    for stroke in ([(52, 20), (40, 20), (28, 22)], [(52, 20), (40, 33), (30, 48)]):  # turn it into something else
-        first, *others = points(page, stroke)
-        page.mouse.move(*first)
-        page.mouse.down()
-        for point in others:
-            page.mouse.move(*point, steps=3)
-        page.mouse.up()
+    # Turn it into something else.
+    by_mouse(page, [[(52, 20), (40, 20), (28, 22)], [(52, 20), (40, 33), (30, 48)]])
     expect(page.locator("#digit")).not_to_have_text("1")
     page.keyboard.press("Control+z")
     page.get_by_role("button", name="Undo").click()
