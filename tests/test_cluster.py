@@ -289,14 +289,15 @@ def test_tasks_that_differ_are_named(clusters, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_task_with_another_tensorflow_that_cannot_answer_is_asked_about(clusters, tmp_path):
+def test_another_tensorflow_is_named_or_where_it_cannot_answer_asked_about(clusters, tmp_path):
     other = os.environ.get("OTHER_PYTHON") or pytest.skip("needs the Python of another TensorFlow as OTHER_PYTHON")
     cluster = clusters(two_workers(), ["--dataset", "sample", "--cluster-timeout", 20, "--run-dir", tmp_path / "run"])
     chief = cluster.start("worker", 0)
     cluster.start("worker", 1, other)
     status, error = ended(chief)
-    assert status == 1 and f"worker 1 at {cluster.cluster['worker'][1]} did not answer" in error, error
-    assert re.search(r"has it TensorFlow \d+\.\d+\.\d+ too\?", error)
+    # A chief of 1.15 hears what a worker of 2.21 is; the other way round they do not understand each other.
+    found = r"worker 1 at 127\.0\.0\.1:\d+ (has TensorFlow \d|did not answer .* has it TensorFlow \d)"
+    assert status in (1, 2) and re.search(found, error), error
 
 
 @pytest.mark.slow
