@@ -10,7 +10,10 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 
 
 class StopRequests:
-    """Between `with` and its end, the first of SIGNALS is noted in `signum`, and the second raises Stopped."""
+    """Between `with` and its end, the first of SIGNALS is noted in `signum`.
+
+    A second one raises Stopped, and so does an error by which the work ends before it asks for `signum`.
+    """
 
     def __init__(self):
         self.signum = None
@@ -24,11 +27,17 @@ class StopRequests:
                     self._before[signum] = signal.signal(signum, self._note)
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, kind, error, traceback):
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
+        if self.signum and isinstance(error, Exception):  # which kept the request from being heard
+            raise _at_once(self.signum) from error
 
     def _note(self, signum, frame):
         if self.signum:
-            raise Stopped(signum, "stopped at once; the newest checkpoint is as it was")
+            raise _at_once(signum)
         self.signum = signum
+
+
+def _at_once(signum):
+    return Stopped(signum, "stopped at once; the newest checkpoint is as it was")

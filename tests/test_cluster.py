@@ -249,11 +249,25 @@ def test_a_task_that_does_not_come_or_answers_no_more_is_not_waited_for_forever(
         listening.bind((host, int(port)))
         listening.listen(10)
         no_answer = mute.start("worker", 0)
-        for process, absent in ((no_worker, alone), (no_answer, mute), (chief, left)):
+        # What it left, TensorFlow closes for 30 s: that is waited for no longer than twice the timeout.
+        for process, absent, wait in ((no_worker, alone, 10), (no_answer, mute, 10), (chief, left, 20)):
             status, error = ended(process)
-            assert status == 1 and f"the worker 1 at {absent.cluster['worker'][1]} did not answer" in error, error
+            assert status == 1, error
+            assert f"the worker 1 at {absent.cluster['worker'][1]} did not answer for {wait} s" in error, error
     status, error = ended(no_chief)
     assert status == 1 and f"the worker 0 at {deaf.cluster['worker'][0]}" in error, error
+
+
+@pytest.mark.slow
+def test_a_stop_is_heard_while_a_task_answers_no_more(clusters, tmp_path):
+    cluster = clusters(two_workers(), ["--dataset", "sample", "--cluster-timeout", 20, "--run-dir", tmp_path / "run"])
+    chief, worker = cluster.start("worker", 0), cluster.start("worker", 1)
+    wait_for(lambda: has_step(tmp_path / "run", 40), chief)
+    worker.send_signal(signal.SIGSTOP)
+    time.sleep(1)  # it is within a step now, which will fail
+    chief.send_signal(signal.SIGTERM)
+    status, error = ended(chief)
+    assert status == 143 and "stopped at once" in error, error
 
 
 @pytest.mark.slow
