@@ -14,6 +14,7 @@ creation of a session while a task is away, is left to threads, or ended by `_Pe
 
 import contextlib
 import json
+import logging
 import os
 import socket
 import sys
@@ -85,6 +86,8 @@ def train(task, timeout, dataset, run_dir=None, recipe=None, seed=None, resume=F
     elif run_dir is None:
         with runs.opened() as run_dir:
             pass
+    # Else TensorFlow speaks of an "undefined state" where it gives up the session with a task that is gone.
+    logging.getLogger("tensorflow").addFilter(lambda record: "failed to close" not in record.getMessage())
     steps, fruitless = [], 0
     with _Peers(task, server, timeout) as peers, contextlib.redirect_stdout(_EachLineOnce(sys.stdout)):
         while True:

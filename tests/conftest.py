@@ -22,6 +22,25 @@ def mnist_dir():
 
 
 @pytest.fixture(scope="session")
+def tensorflow_1():
+    """For what takes a minute or more and is much the same on both: a test that asks for it runs on 1.15 alone."""
+    _only_on("1")
+
+
+@pytest.fixture(scope="session")
+def tensorflow_2():
+    """Likewise, on 2.x alone."""
+    _only_on("2")
+
+
+def _only_on(major):
+    from mnist_cnn.tf1 import tf
+
+    if tf.__version__.split(".")[0] != major:
+        pytest.skip(f"takes a minute or more: it runs with TensorFlow {major}.x, and this is {tf.__version__}")
+
+
+@pytest.fixture(scope="session")
 def sample():
     return load_sample()
 

@@ -82,6 +82,7 @@ def test_the_notebook_runs_on_the_sample_where_mnist_cannot_be_had(executed, scr
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow_2")
 def test_the_notebook_runs_on_mnist(executed, script, mnist_dir):
     cells = executed(MNIST_DATA_DIR=str(mnist_dir))
     assert "NOTICE" not in printed(cells)

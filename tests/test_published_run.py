@@ -51,6 +51,7 @@ def test_fast_reaches_the_published_accuracy_in_two_epochs(fast_run):
     assert accuracy >= 0.9885  # one run: 0.9907 is promised of the mean of five
 
 
+@pytest.mark.usefixtures("tensorflow_2")
 def test_the_dense_network_is_as_good_as_the_tutorials(mnist_dir, tmp_path):
     mnist = load_mnist(mnist_dir)
     accuracies = [train(mnist, tmp_path / str(seed), seed=seed, model="mlp")["test_accuracy"] for seed in (1, 2, 3)]
