@@ -8,8 +8,8 @@ What the tasks tell each other stands in two variables on each of the others. Th
 second, by which either knows that the other is there, and at last sets it to what they shall do. `facts` is what must
 be the same everywhere.
 
-Nobody waits for ever: every operation has a quarter of the timeout. What TensorFlow itself has no timeout for, the
-creation of a session while a task is away, is left to threads, or ended by `_Peers._watch`.
+Nobody waits for ever: a step has a quarter of the timeout, a beat a tenth. What TensorFlow itself has no timeout for,
+the creation of a session while a task is away, is left to threads, or ended by `_Peers._watch`.
 """
 
 import contextlib
@@ -23,15 +23,15 @@ import time
 from functools import partial
 
 import mnist_cnn
-from mnist_cnn import runs, trainer
+from mnist_cnn import checkpoints, runs, trainer
 from mnist_cnn.errors import InputError, TrainingFailed
 from mnist_cnn.model import build_model, inference
-from mnist_cnn.recipes import plan
 from mnist_cnn.tf1 import tf
 
 BEAT = 0.5  # seconds
 DONE, FAILED = -1, -2  # instead of a count of beats: the chief needs the task no longer
-ATTEMPTS = 3  # in a row without a step, after which it is not a task's absence that is the trouble
+CLOSING = 31  # seconds: TensorFlow gives up the session with a task that is gone only after 30
+ATTEMPTS = 3  # in a row by which no more was saved, after which it is not a task's absence that is the trouble
 
 # What TensorFlow says when another task is gone, was started anew, or does not answer.
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError, tf.errors.CancelledError)
@@ -65,33 +65,34 @@ def serve(task, timeout):
                 raise TrainingFailed(f"nothing was heard from the {task.chief} for {timeout:g} s")
 
 
-def train(task, timeout, dataset, run_dir=None, recipe=None, seed=None, resume=False, **options):
+def train(task, timeout, dataset, run_dir, recipe, seed, resume=False, **options):
     """As `mnist_cnn.train`, on a cluster, of which this process is the chief.
 
     Args:
       task: a Task, the chief.
       timeout: the seconds for which it waits for a task that does not come, or answers no more. A single
         operation, such as a step, has a quarter of that.
-      dataset, run_dir, recipe, seed, resume, options: those of `mnist_cnn.train`.
+      recipe: a Recipe.
+      dataset, run_dir, seed, resume, options: those of `mnist_cnn.train`.
 
     Returns and raises what that does; and
       InputError: its port is taken, a task has other versions or another cluster, or there are less images in
         a batch than replicas.
       TrainingFailed: a task did not come, or answers no more.
     """
-    recipe = _check_batches(task, run_dir, recipe, seed, resume, options.get("model"))
+    if recipe.batch_size < len(task.replicas):
+        raise InputError(
+            f"--batch-size is {recipe.batch_size}: with {len(task.replicas)} tasks it must be that or more"
+        )
     server = _start_server(task, timeout)
-    if resume:
-        run_dir, _ = runs.to_resume(run_dir)
-    elif run_dir is None:
-        with runs.opened() as run_dir:
-            pass
     # Else TensorFlow speaks of an "undefined state" where it gives up the session with a task that is gone.
     logging.getLogger("tensorflow").addFilter(lambda record: "failed to close" not in record.getMessage())
-    steps, fruitless = [], 0
+    saved, fruitless = None, 0
     with _Peers(task, server, timeout) as peers, contextlib.redirect_stdout(_EachLineOnce(sys.stdout)):
+        peers.wait()
+        with runs.opened(run_dir, resume) as run_dir:  # which has a name from here on
+            pass
         while True:
-            peers.wait()
             try:
                 return trainer.train(
                     dataset,
@@ -99,7 +100,6 @@ def train(task, timeout, dataset, run_dir=None, recipe=None, seed=None, resume=F
                     recipe,
                     seed,
                     resume=resume,
-                    after_step=partial(steps.append, None),
                     target=server.target,
                     build=partial(_build, task),
                     **options,
@@ -108,14 +108,19 @@ def train(task, timeout, dataset, run_dir=None, recipe=None, seed=None, resume=F
                 lost = _lost(error)
                 if not lost:
                     raise
-                fruitless = 0 if steps else fruitless + 1
+                before, saved = saved, checkpoints.newest(run_dir, _notice)[0]
+                fruitless = fruitless + 1 if saved == before else 0
                 if fruitless == ATTEMPTS:
                     raise TrainingFailed(
-                        f"all tasks answer, but {ATTEMPTS} times in a row no step was done ({type(lost).__name__}): "
-                        f"if one takes more than {timeout / 4:g} s, raise --cluster-timeout"
+                        f"a task was lost {ATTEMPTS} times in a row before more was saved ({type(lost).__name__}): "
+                        f"if a step takes more than {timeout / 4:g} s, raise --cluster-timeout; to go on: --resume "
+                        f"--run-dir {run_dir}"
                     ) from error
-                _notice(f"a task answers no more ({type(lost).__name__}): the run waits for it for up to {timeout:g} s")
-            steps.clear()
+                _notice(
+                    f"a task answers no more ({type(lost).__name__}): the run waits for it for up to {timeout:g} s; "
+                    f"to go on later: --resume --run-dir {run_dir}"
+                )
+            peers.wait()
             resume = True
 
 
@@ -142,17 +147,6 @@ def _shared_inference(replicas, images, weights, keep_prob, noise):
     return tf.concat(logits, axis=0)
 
 
-def _check_batches(task, run_dir, recipe, seed, resume, model):
-    """The Recipe, which has an image for each replica in every batch."""
-    config = runs.to_resume(run_dir)[1] if resume else None
-    _, recipe, _ = plan(config, model, recipe, seed)
-    if recipe.batch_size < len(task.replicas):
-        raise InputError(
-            f"--batch-size is {recipe.batch_size}: with {len(task.replicas)} tasks it must be that or more"
-        )
-    return recipe
-
-
 class _Peers:
     """The other tasks, as the chief sees them: each has a thread that keeps in touch with it."""
 
@@ -161,7 +155,7 @@ class _Peers:
         self._peers = [peer for peer in task.everyone if peer != task]
         self._heard_at = {str(peer): time.monotonic() for peer in self._peers}  # or expected from
         self._facts = {}
-        self._ended, self._word = threading.Event(), FAILED
+        self._ended, self._word, self._end_by = threading.Event(), FAILED, None
         self._threads = [threading.Thread(target=self._keep_in_touch, args=[peer], daemon=True) for peer in self._peers]
 
     def __enter__(self):
@@ -172,9 +166,10 @@ class _Peers:
 
     def __exit__(self, kind, error, traceback):
         self._word = DONE if kind is None or not issubclass(kind, Exception) else FAILED
+        self._end_by = time.monotonic() + max(5, self._timeout / 10)
         self._ended.set()
         for thread in self._threads:
-            thread.join(max(5, self._timeout / 10))
+            thread.join(max(0, self._end_by - time.monotonic()))
 
     def wait(self):
         """Until all of them have answered from now on. Raises as `train`."""
@@ -182,16 +177,16 @@ class _Peers:
         waiting = self._peers
         while waiting:
             time.sleep(BEAT / 5)
-            self._check(waiting)
             waiting = [peer for peer in waiting if self._heard_at[str(peer)] <= now or str(peer) not in self._facts]
+            self._check()
 
-    def _check(self, peers):
-        for peer in peers:
+    def _check(self):
+        for peer in self._peers:
             silent = time.monotonic() - self._heard_at[str(peer)]
             if silent > self._timeout:
                 raise TrainingFailed(
                     f"the {peer} did not answer for {self._timeout:g} s: is it running, can it be "
-                    f"reached from here, and has it TensorFlow {tf.__version__} too? To go on: --resume"
+                    f"reached from here, and has it TensorFlow {tf.__version__} too?"
                 )
             for name, value in _facts(self._chief).items():
                 its = self._facts.get(str(peer), {}).get(name, value)
@@ -199,7 +194,7 @@ class _Peers:
                     raise InputError(f"the {peer} has {name} {its}, and the chief {value}: they must be the same")
 
     def _keep_in_touch(self, peer):
-        while not self._ended.is_set():
+        while self._end_by is None or time.monotonic() < self._end_by:
             with contextlib.suppress(tf.errors.OpError), tf.Graph().as_default():
                 with _session(self._server, self._chief, peer, timeout=self._timeout / 10) as session:
                     facts, beats = _letter_box(peer)
@@ -210,14 +205,17 @@ class _Peers:
                         self._facts[str(peer)] = json.loads(its_facts.decode())
                         self._heard_at[str(peer)] = time.monotonic()
                     session.run(say.op, {word: self._word})
-            self._ended.wait(BEAT)
+                    return
+            time.sleep(BEAT)
 
     def _watch(self):
         # Of use only while the main thread is within TensorFlow, and hears of nothing.
+        longest = self._timeout + CLOSING
         while not self._ended.wait(BEAT):
             for peer in self._peers:
-                if time.monotonic() - self._heard_at[str(peer)] > 2 * self._timeout:
-                    print(f"error: the {peer} did not answer for {2 * self._timeout:g} s", file=sys.stderr, flush=True)
+                if time.monotonic() - self._heard_at[str(peer)] > longest:
+                    program = os.path.basename(sys.argv[0])
+                    print(f"{program}: error: the {peer} did not answer for {longest:g} s", file=sys.stderr, flush=True)
                     os._exit(1)
 
 
@@ -229,7 +227,8 @@ def _start_server(task, timeout):
         config = tf.ConfigProto(operation_timeout_in_ms=int(1000 * timeout / 4))
         return tf.train.Server(task.cluster, task.job, task.index, config=config)
     except (OSError, tf.errors.OpError) as error:
-        raise InputError(f"the {task} cannot listen on that port: is it in use?") from error
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise InputError(f"the {task} cannot listen on that port ({reason})") from error
 
 
 def _session(server, *tasks, timeout=0.0):

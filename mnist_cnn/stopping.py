@@ -31,13 +31,13 @@ class StopRequests:
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
         if self.signum and isinstance(error, Exception):  # which kept the request from being heard
-            raise _at_once(self.signum) from error
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise Stopped(self.signum, f"{_AT_ONCE}, and it failed: {reason}") from error
 
     def _note(self, signum, frame):
         if self.signum:
-            raise _at_once(signum)
+            raise Stopped(signum, _AT_ONCE)
         self.signum = signum
 
 
-def _at_once(signum):
-    return Stopped(signum, "stopped at once; the newest checkpoint is as it was")
+_AT_ONCE = "stopped at once; the newest checkpoint is as it was"

@@ -76,7 +76,7 @@ def parse(text):
     job, index = task.get("type"), task.get("index")
     if not isinstance(job, str) or job not in cluster or index not in range(len(cluster[job])):
         named = ", ".join(f"{job} 0..{len(addresses) - 1}" for job, addresses in cluster.items())
-        raise InputError(f"TF_CONFIG: this task, {job} {index}, is not in its cluster, which has {named}")
+        raise InputError(f"TF_CONFIG: this task, {job} {index!r}, is not in its cluster, which has {named}")
     return Task(cluster, job, int(index))
 
 

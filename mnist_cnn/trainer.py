@@ -110,9 +110,10 @@ class _Training:
             [network.train_op, network.cost],
             feed_list=[network.images, network.labels, network.keep_prob, self.learning_rate],
         )
-        self.saver = checkpoints.saver()
-        self.summaries = Summaries(run, session)
-        self.finite = tf.reduce_all([tf.reduce_all(tf.is_finite(weights)) for weights in tf.trainable_variables()])
+        with tf.device(network.images.device):  # of a cluster the host where the run is
+            self.saver = checkpoints.saver()
+            self.summaries = Summaries(run, session)
+            self.finite = tf.reduce_all([tf.reduce_all(tf.is_finite(weights)) for weights in tf.trainable_variables()])
         # Beside the variables, this is all there is to a run's state.
         config = runs.describe(model, recipe, seed, dataset, tf.__version__, mixed_precision)
         self.state = {"step": 0, "epoch_cost": 0.0, "epoch_seconds": 0.0, "history": [], "config": config}

@@ -21,7 +21,7 @@ from mnist_cnn.recipes import check_whole
 from mnist_cnn.stopping import StopRequests
 
 TRAIN = str(Path(__file__).resolve().parent / "train.py")
-GRACE = 20  # seconds to end by themselves; then they are killed, which costs a run nothing
+GRACE = 60  # seconds to end by themselves; then they are killed, which costs a run nothing
 
 
 def main():
@@ -37,9 +37,19 @@ def work(args):
     check_whole("ps", args.ps, 0)
     addresses = free_addresses(args.workers + args.ps)
     cluster = {"worker": addresses[: args.workers], "ps": addresses[args.workers :]}
+    tasks = []
     with StopRequests() as stop:
-        tasks = [start(cluster, job, index, args.flags) for job in cluster for index in range(len(cluster[job]))]
-        status = wait(tasks, stop)
+        try:
+            for job in cluster:
+                for index in range(len(cluster[job])):
+                    tasks.append(start(cluster, job, index, args.flags))
+            status = wait(tasks, stop)
+        finally:  # by a second Ctrl-C, too
+            for task in tasks:
+                task.kill()
+                task.wait()
+                for thread in task.echoes:
+                    thread.join()
     if status:
         sys.exit(status)
 
@@ -81,27 +91,24 @@ def echo(name, stream, to):
 
 def wait(tasks, stop):
     """Until all have ended. Returns the status of the first that failed, or 0."""
-    status, end_by = 0, None
+    status, end_by, told = 0, None, False
     while True:
         ended = [task.returncode for task in tasks if task.poll() is not None]
         status = status or next((code for code in ended if code), 0)
         if len(ended) == len(tasks):
-            break
+            return status if status >= 0 else 128 - status
+        if stop.signum and not told:
+            tasks[0].send_signal(stop.signum)  # the chief saves, and tells the others
+            told = True
         if end_by is None and (stop.signum or ended):
             end_by = time.monotonic() + GRACE
-            if stop.signum:  # the chief, which is the first, saves and tells the others
-                tasks[0].send_signal(stop.signum)
-            elif status:
+            if status:
                 for task in tasks:
                     task.terminate()
         elif end_by is not None and time.monotonic() > end_by:
             for task in tasks:
                 task.kill()
         time.sleep(0.05)
-    for task in tasks:
-        for thread in task.echoes:
-            thread.join()
-    return status if status >= 0 else 128 - status
 
 
 if __name__ == "__main__":

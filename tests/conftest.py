@@ -115,8 +115,8 @@ def other():
 
 
 def environment():
-    """This process's, without MNIST, and with a mirror that refuses at once in place of the public ones."""
-    return {**os.environ, "MNIST_DATA_DIR": "", "MNIST_MIRROR": NO_MIRROR, "PYTHONPATH": str(ROOT)}
+    """This process's without MNIST or a cluster, and with a mirror that refuses at once in place of the public ones."""
+    return {**os.environ, "MNIST_DATA_DIR": "", "MNIST_MIRROR": NO_MIRROR, "TF_CONFIG": "", "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture(autouse=True)

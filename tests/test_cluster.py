@@ -66,15 +66,17 @@ def clusters():
         yield make
 
 
-def ended(process, within=60):
+def ended(process, within=120):
     """The (status, stderr) of a process that ends within some seconds."""
     _, error = process.communicate(timeout=within)
     return process.returncode, error
 
 
-def wait_for(condition, process):
+def wait_for(condition, process, within=120):
+    give_up_at = time.monotonic() + within
     while not condition():
         assert process.poll() is None, process.communicate()
+        assert time.monotonic() < give_up_at, f"nothing for {within} s"
         time.sleep(0.01)
 
 
@@ -135,9 +137,9 @@ def test_a_tf_config_without_a_cluster_is_none(text):
     assert tf_config.parse(text) is None
 
 
-def test_without_a_tf_config_nothing_of_clusters_is_imported(python):
-    code = """
-import sys; sys.argv = ["train.py", "--dataset", "sample", "--max-steps", "1", "--run-dir", {run!r}]
+def test_without_a_tf_config_nothing_of_clusters_is_imported(python, tmp_path):
+    code = f"""
+import sys; sys.argv = ["train.py", "--dataset", "sample", "--max-steps", "1", "--run-dir", {str(tmp_path / "run")!r}]
 sys.path.insert(0, "scripts")
 import train
 try:
@@ -146,10 +148,7 @@ except SystemExit as end:
     assert end.code == 0
 print([name for name in sys.modules if name in ("mnist_cnn.cluster", "mnist_cnn.tf_config")])
 """
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        assert python(code.format(run=folder + "/run")).splitlines()[-1] == "[]"
+    assert python(code).splitlines()[-1] == "[]"
 
 
 @pytest.mark.slow
@@ -157,25 +156,24 @@ def test_the_costs_are_the_same_for_any_number_of_workers(mnist_dir, tmp_path):
     # An epoch of 100 steps, to the 4 digits that history.csv has and more.
     flags = ["--data-dir", str(mnist_dir), "--batch-size", "100", "--epochs", "1", "--max-steps", "100"]
     flags += ["--checkpoint-secs", "1000"]
-    costs = {}
-    for tasks in ([], [1], [2], [3]):
-        run = tmp_path / "-".join(map(str, ["run", *tasks]))
-        counts = sum(([flag, str(n)] for flag, n in zip(["--workers", "--ps"], tasks)), [])
-        command = [*LAUNCH, *counts, "--", *flags] if tasks else [*TRAIN, *flags]
+    costs = []
+    for workers in (None, 1, 2, 3):
+        run = tmp_path / str(workers)
+        command = [*LAUNCH, "--workers", str(workers), "--"] if workers else TRAIN
         done = subprocess.run(
-            [*command, "--run-dir", str(run)],
+            [*command, *flags, "--run-dir", str(run)],
             env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             universal_newlines=True,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
         state = runs.read_json(run / "checkpoints", "step-100.json")["state"]
-        costs[run.name] = state["epoch_cost"] / 100
+        costs.append(state["epoch_cost"] / 100)
     print(costs)
-    alone = costs.pop("run")
-    assert 0.3 < alone < 1.5
-    assert all(cost == pytest.approx(alone, rel=0.01) for cost in costs.values())
+    assert 0.3 < costs[0] < 1.5
+    assert costs == pytest.approx([costs[0]] * 4, rel=0.01)
 
 
 SMALL = ["--dataset", "sample", "--epochs", 3, "--cluster-timeout", 20]  # 120 steps
@@ -238,24 +236,32 @@ def test_a_chief_that_is_killed_and_started_again_costs_no_bit(clusters, undistu
 
 @pytest.mark.slow
 def test_a_task_that_does_not_come_or_answers_no_more_is_not_waited_for_forever(clusters, tmp_path):
-    flags = ["--dataset", "sample", "--cluster-timeout", 10, "--run-dir"]
-    alone, deaf, mute, left = (clusters(two_workers(), [*flags, tmp_path / str(number)]) for number in range(4))
+    flags = ["--dataset", "sample", "--cluster-timeout", 20, "--run-dir"]
+    names = ["alone", "deaf", "mute", "left", "asleep"]
+    alone, deaf, mute, left, asleep = (clusters(two_workers(), [*flags, tmp_path / name]) for name in names)
 
-    chief, stopped = left.start("worker", 0), left.start("worker", 1)
-    wait_for(lambda: has_step(tmp_path / "3", 40), chief)
+    # Its worker goes before a session with it is created, which TensorFlow tries for ever.
+    in_creation, stopped = asleep.start("worker", 0), asleep.start("worker", 1)
+    wait_for((tmp_path / "asleep").exists, in_creation)
     stopped.send_signal(signal.SIGSTOP)
-    # The others together, since they mostly wait.
+    within_step, stopped = left.start("worker", 0), left.start("worker", 1)
+    wait_for(lambda: has_step(tmp_path / "left", 40), within_step)
+    stopped.send_signal(signal.SIGSTOP)
     no_worker, no_chief = alone.start("worker", 0), deaf.start("worker", 1)
     with socket.socket() as listening:  # takes connections, and never says a word
         host, port = mute.cluster["worker"][1].split(":")
         listening.bind((host, int(port)))
         listening.listen(10)
         no_answer = mute.start("worker", 0)
-        # What it left, TensorFlow closes for 30 s: that is waited for no longer than twice the timeout.
-        for process, absent, wait in ((no_worker, alone, 10), (no_answer, mute, 10), (chief, left, 20)):
+        for process, cluster, seconds in (
+            (no_worker, alone, 20),
+            (no_answer, mute, 20),
+            (within_step, left, 20),
+            (in_creation, asleep, 51),
+        ):
             status, error = ended(process)
-            assert status == 1, error
-            assert f"the worker 1 at {absent.cluster['worker'][1]} did not answer for {wait} s" in error, error
+            address = cluster.cluster["worker"][1]
+            assert status == 1 and f"the worker 1 at {address} did not answer for {seconds} s" in error, error
     status, error = ended(no_chief)
     assert status == 1 and f"the worker 0 at {deaf.cluster['worker'][0]}" in error, error
 
@@ -275,19 +281,21 @@ def test_a_stop_is_heard_while_a_task_answers_no_more(clusters, tmp_path):
 
 @pytest.mark.slow
 def test_workers_end_with_the_chief(clusters, tmp_path):
-    killed, stopped = (clusters(two_workers(), [*SMALL[:-1], 8, "--run-dir", tmp_path / n]) for n in ("0", "1"))
+    killed, stopped = (clusters(two_workers(), [*SMALL, "--run-dir", tmp_path / n]) for n in ("0", "1"))
     pairs = [(cluster.start("worker", 0), cluster.start("worker", 1)) for cluster in (killed, stopped)]
     for (chief, _), signum, run in zip(pairs, (signal.SIGKILL, signal.SIGTERM), ("0", "1")):
         wait_for(lambda run=run: has_step(tmp_path / run, 0), chief)
         chief.send_signal(signum)
     assert ended(pairs[1][0])[0] == 143 and ended(pairs[1][1]) == (0, "")
     status, error = ended(pairs[0][1])
-    assert status == 1 and f"nothing was heard from the worker 0 at {killed.cluster['worker'][0]} for 8 s" in error
+    assert status == 1 and f"nothing was heard from the worker 0 at {killed.cluster['worker'][0]} for 20 s" in error
 
 
 @pytest.mark.slow
-def test_a_port_that_is_taken_is_one_line(clusters):
-    cluster = clusters(two_workers(), [])
+def test_a_port_that_is_taken_and_a_batch_too_small_to_share_are_one_line(clusters):
+    cluster = clusters(two_workers(), ["--dataset", "sample", "--batch-size", 1])
+    status, error = ended(cluster.start("worker", 0))
+    assert status == 2 and "--batch-size is 1: with 2 tasks" in error and error.count("\n") == 1
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", int(cluster.cluster["worker"][1].split(":")[1])))
         taken.listen(1)
@@ -300,26 +308,27 @@ def test_tasks_that_differ_are_named(clusters, tmp_path):
     cluster = clusters(two_workers(), ["--dataset", "sample", "--cluster-timeout", 20, "--run-dir", tmp_path / "run"])
     chief = cluster.start("worker", 0)
     cluster.cluster = {**cluster.cluster, "ps": free_addresses(1)}
-    cluster.start("worker", 1)
+    worker = cluster.start("worker", 1)
     status, error = ended(chief)
     assert status == 2 and f"worker 1 at {cluster.cluster['worker'][1]} has the cluster" in error, error
+    status, error = ended(worker)
+    assert status == 1 and "the worker 0 at" in error and "ended with an error" in error, error
 
 
 @pytest.mark.slow
-def test_another_tensorflow_is_named_or_where_it_cannot_answer_asked_about(clusters, tmp_path):
-    other = os.environ.get("OTHER_PYTHON") or pytest.skip("needs the Python of another TensorFlow as OTHER_PYTHON")
-    cluster = clusters(two_workers(), ["--dataset", "sample", "--cluster-timeout", 20, "--run-dir", tmp_path / "run"])
-    chief = cluster.start("worker", 0)
-    cluster.start("worker", 1, other)
-    status, error = ended(chief)
+@pytest.mark.usefixtures("tensorflow_2")
+def test_another_tensorflow_is_named(clusters, other, tmp_path):
     # A chief of 1.15 hears what a worker of 2.21 is; the other way round they do not understand each other.
-    found = r"worker 1 at 127\.0\.0\.1:\d+ (has TensorFlow \d|did not answer .* has it TensorFlow \d)"
-    assert status in (1, 2) and re.search(found, error), error
+    cluster = clusters(two_workers(), ["--dataset", "sample", "--cluster-timeout", 60, "--run-dir", tmp_path / "run"])
+    chief = cluster.start("worker", 0, other)
+    cluster.start("worker", 1)
+    status, error = ended(chief)
+    assert status == 2 and re.search(r"worker 1 at 127\.0\.0\.1:\d+ has TensorFlow 2.*and the chief 1", error), error
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("tensorflow_1")
-@pytest.mark.parametrize("how, status", [("a task is killed", 137), ("Ctrl-C", 130)])
+@pytest.mark.parametrize("how, status", [("a task is killed", 137), ("Ctrl-C", 130), ("Ctrl-C twice", 130)])
 def test_launch_local_ends_all_tasks_with_the_status_of_the_one_that_failed(tmp_path, how, status):
     run = tmp_path / "run"
     launcher = subprocess.Popen(
@@ -329,18 +338,21 @@ def test_launch_local_ends_all_tasks_with_the_status_of_the_one_that_failed(tmp_
         stderr=subprocess.PIPE,
         universal_newlines=True,
     )
-    tasks = []
     wait_for(lambda: has_step(run, 0), launcher)
     children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(launcher.pid)], stdout=subprocess.PIPE)
     tasks = [int(pid) for pid in children.stdout.split()]
     assert len(tasks) == 2
-    if how == "Ctrl-C":
-        launcher.send_signal(signal.SIGINT)
-    else:
+    if how == "a task is killed":
         os.kill(max(tasks), signal.SIGKILL)
-    _, error = launcher.communicate(timeout=60)
+    else:
+        if how == "Ctrl-C twice":
+            os.kill(min(tasks), signal.SIGSTOP)  # else one may be enough
+            launcher.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        launcher.send_signal(signal.SIGINT)
+    _, error = launcher.communicate(timeout=120)
     assert launcher.returncode == status, error
-    assert all("[chief] " in line or "[worker 1] " in line for line in error.splitlines())
+    assert all(re.match(r"\[chief\] |\[worker 1\] |launch_local.py: stopped", line) for line in error.splitlines())
     assert not [pid for pid in tasks if os.path.exists(f"/proc/{pid}")]
 
 
@@ -388,9 +400,9 @@ def three_hosts(tmp_path):
 def test_on_three_hosts_kills_and_a_cut_cable_cost_no_bit(clusters, undisturbed, three_hosts, tmp_path):
     run = tmp_path / "run"
     addresses, shells, cables = zip(*three_hosts)
-    tasks = [("chief", 0), ("worker", 0), ("ps", 0)]
+    tasks = [("worker", 0), ("worker", 1), ("ps", 0)]
     cluster = clusters(
-        {job: [address] for (job, _), address in zip(tasks, addresses)},
+        {"worker": list(addresses[:2]), "ps": list(addresses[2:])},
         [*SMALL, "--cluster-timeout", 40, "--run-dir", run, "--resume"],
         dict(zip(tasks, shells)),
     )
@@ -400,14 +412,14 @@ def test_on_three_hosts_kills_and_a_cut_cable_cost_no_bit(clusters, undisturbed,
     worker = cluster.start(*tasks[1])
     wait_for(lambda: has_step(run, 80), chief)
     chief.kill()
-    chief.communicate()
+    assert "answers no more" in chief.communicate()[1]
     started = time.time()
     chief = cluster.start(*tasks[0])
     wait_for(lambda: (run / "config.json").stat().st_mtime > started, chief)  # it goes on from there
-    cables[1]("down")
+    assert cables[1]("down").returncode == 0
     time.sleep(20)
-    cables[1]("up")
-    out, error = chief.communicate(timeout=90)
-    assert chief.returncode == 0, error
+    assert cables[1]("up").returncode == 0
+    out, error = chief.communicate(timeout=120)
+    assert chief.returncode == 0 and "answers no more" in error, error
     assert ended(worker) == (0, "") and ended(ps) == (0, "")
     assert (trained(run), out) == undisturbed
