@@ -3,7 +3,7 @@
 import signal
 import threading
 
-from mnist_cnn.errors import Stopped
+from mnist_cnn.errors import InputError, Stopped, TrainingFailed
 
 # Windows has no SIGHUP.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -31,7 +31,7 @@ class StopRequests:
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
         if self.signum and isinstance(error, Exception):  # which kept the request from being heard
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = error if isinstance(error, (InputError, TrainingFailed)) else type(error).__name__
             raise Stopped(self.signum, f"{_AT_ONCE}, and it failed: {reason}") from error
 
     def _note(self, signum, frame):

@@ -21,7 +21,7 @@ from mnist_cnn.recipes import check_whole
 from mnist_cnn.stopping import StopRequests
 
 TRAIN = str(Path(__file__).resolve().parent / "train.py")
-GRACE = 60  # seconds to end by themselves; then they are killed, which costs a run nothing
+GRACE = 60  # seconds to end by themselves, 10 after a failure; then they are killed, which costs a run nothing
 
 
 def main():
@@ -101,7 +101,7 @@ def wait(tasks, stop):
             tasks[0].send_signal(stop.signum)  # the chief saves, and tells the others
             told = True
         if end_by is None and (stop.signum or ended):
-            end_by = time.monotonic() + GRACE
+            end_by = time.monotonic() + (10 if status else GRACE)
             if status:
                 for task in tasks:
                     task.terminate()

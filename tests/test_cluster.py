@@ -280,6 +280,7 @@ def test_a_stop_is_heard_while_a_task_answers_no_more(clusters, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow_1")
 def test_workers_end_with_the_chief(clusters, tmp_path):
     killed, stopped = (clusters(two_workers(), [*SMALL, "--run-dir", tmp_path / n]) for n in ("0", "1"))
     pairs = [(cluster.start("worker", 0), cluster.start("worker", 1)) for cluster in (killed, stopped)]
