@@ -223,6 +223,7 @@ def test_predict_answers_machines_by_an_exported_model_and_shows_what_it_saw(scr
         assert image.size == (580, 280)
 
 
+@pytest.mark.slow
 def test_predict_and_export_take_the_newest_completed_run(script, run, files, tmp_path):
     assert "no completed run" in one_line_error(script("predict.py", files[0]), 2)
     assert "no completed run" in one_line_error(script("export.py", "--export-dir", "model"), 2)

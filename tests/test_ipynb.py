@@ -73,6 +73,7 @@ def lines_of_training(text):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow_1")
 def test_the_notebook_runs_on_the_sample_where_mnist_cannot_be_had(executed, script):
     cells = executed()
     assert "NOTICE: this is a sample of 5,000 digits" in printed(cells)

@@ -15,7 +15,7 @@ from mnist_cnn import runs
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("KILLS", 25))
+KILLS = int(os.environ.get("KILLS", 15))
 
 
 def train_command(run, *arguments):

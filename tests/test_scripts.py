@@ -34,6 +34,7 @@ def test_a_smoke_run_trains_on_the_sample_and_says_so(script, tmp_path):
     assert (result["dataset"], result["completed"], result["steps"]) == ("sample", False, 5)
 
 
+@pytest.mark.slow
 def test_evaluate_finds_the_newest_completed_run_and_repeats_its_accuracy(script, tmp_path):
     trained = script("train.py", "--dataset", "sample", "--epochs", 1, "--model", "mlp")
     assert json.loads(next((tmp_path / "runs").glob("*/config.json")).read_text())["model"] == "mlp"
