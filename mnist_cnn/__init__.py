@@ -5,10 +5,10 @@ import importlib
 __version__ = "0.1.0"
 
 _HOME = {
-    "Dataset": "data",
-    "Split": "data",
-    "load_mnist": "data",
-    "load_sample": "sample",
+    "Dataset": "data.mnist",
+    "Split": "data.mnist",
+    "load_mnist": "data.mnist",
+    "load_sample": "data.sample",
     "read_data_sets": "input_data",
     "build_model": "model",
     "ACCURATE": "recipes",
@@ -18,12 +18,12 @@ _HOME = {
     "ORIGINAL": "recipes",
     "Recipe": "recipes",
     "evaluate": "evaluation",
-    "restored": "checkpoints",
+    "restored": "run_dir.checkpoints",
     "train": "trainer",
-    "Classifier": "classifier",
-    "Prediction": "classifier",
-    "prepare": "preparation",
-    "draw_report": "report",
+    "Classifier": "inference.classifier",
+    "Prediction": "inference.classifier",
+    "prepare": "inference.preprocessing",
+    "draw_report": "report.draw",
     "DataNotFound": "errors",
     "InputError": "errors",
     "NoDigitFound": "errors",
@@ -31,7 +31,7 @@ _HOME = {
     "TrainingFailed": "errors",
 }
 # `from mnist_cnn import *` must not need extras.
-__all__ = sorted(name for name, home in _HOME.items() if home not in ("preparation", "report"))
+__all__ = sorted(name for name, home in _HOME.items() if home not in ("inference.preprocessing", "report.draw"))
 
 
 def __getattr__(name):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mnist_cnn.data import VALIDATION_SIZE, Split, load_mnist
+from mnist_cnn.data.mnist import VALIDATION_SIZE, Split, load_mnist
 
 
 class DataSet:

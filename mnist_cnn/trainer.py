@@ -7,14 +7,14 @@ import time
 
 from tqdm import tqdm
 
-from mnist_cnn import checkpoints, runs
-from mnist_cnn.data import batches
+from mnist_cnn.data.mnist import batches
 from mnist_cnn.errors import InputError, Stopped, TrainingFailed
 from mnist_cnn.evaluation import evaluate
 from mnist_cnn.model import build_model
 from mnist_cnn.recipes import check_positive, check_whole, plan
-from mnist_cnn.stopping import StopRequests
-from mnist_cnn.summaries import Summaries
+from mnist_cnn.run_dir import checkpoints, directory
+from mnist_cnn.run_dir.signals import StopRequests
+from mnist_cnn.run_dir.summaries import Summaries
 from mnist_cnn.tf1 import new_session, tf
 
 
@@ -66,14 +66,14 @@ def train(
     """
     config = None
     if resume:
-        run_dir, config = runs.to_resume(run_dir)
+        run_dir, config = directory.to_resume(run_dir)
     model, recipe, seed = plan(config, model, recipe, seed)
     check_whole("batch_size", recipe.batch_size, 1, len(dataset.train))
     if max_steps is not None:
         check_whole("max_steps", max_steps, 1)
     check_positive("checkpoint_secs", checkpoint_secs)
 
-    with tf.Graph().as_default(), new_session(mixed_precision, target) as session, runs.opened(run_dir, resume) as run:
+    with tf.Graph().as_default(), new_session(mixed_precision, target) as session, directory.opened(run_dir, resume) as run:
         training = _Training(run, session, dataset, model, recipe, seed, mixed_precision, build)
         last_step = min(training.steps, max_steps or training.steps)
         training.begin(resume, last_step)
@@ -88,7 +88,7 @@ def train(
         }
         _print(f"Accuracy: {result['test_accuracy']:.4f}")
         try:
-            runs.write_json(run, "result.json", result)
+            directory.write_json(run, "result.json", result)
         except OSError as error:
             unsaved = unsaved or error
         if unsaved:
@@ -115,7 +115,7 @@ class _Training:
             self.summaries = Summaries(run, session)
             self.finite = tf.reduce_all([tf.reduce_all(tf.is_finite(weights)) for weights in tf.trainable_variables()])
         # Beside the variables, this is all there is to a run's state.
-        config = runs.describe(model, recipe, seed, dataset, tf.__version__, mixed_precision)
+        config = directory.describe(model, recipe, seed, dataset, tf.__version__, mixed_precision)
         self.state = {"step": 0, "epoch_cost": 0.0, "epoch_seconds": 0.0, "history": [], "config": config}
         self.saved_step, self.saved_at, self.checkpoint_seconds = None, time.monotonic(), 0.0
 
@@ -124,7 +124,7 @@ class _Training:
         prefix, state = checkpoints.newest(self.run, _notice) if resume else (None, None)
         if state is not None:
             config = self.state["config"]
-            for line in runs.differences(self.run, state["config"], config):
+            for line in directory.differences(self.run, state["config"], config):
                 _notice(line)
             if state["step"] > last_step:
                 raise InputError(f"{self.run} has taken {state['step']} steps already, and was asked for {last_step}")
@@ -137,8 +137,8 @@ class _Training:
         try:
             with contextlib.suppress(FileNotFoundError):
                 (self.run / "result.json").unlink()
-            runs.write_json(self.run, "config.json", self.state["config"])
-            runs.write_history(self.run, self.state["history"])
+            directory.write_json(self.run, "config.json", self.state["config"])
+            directory.write_history(self.run, self.state["history"])
             if self.saved_step is None:
                 self.save()
             self.summaries.begin(self.state["step"])
@@ -216,7 +216,7 @@ class _Training:
         history = self.state["history"]
         best = max(history, key=lambda row: row["validation_accuracy"], default={"epoch": 0})
         checkpoints.save(self.run, self.session, self.saver, self.state, best["epoch"] * self.steps_per_epoch)
-        runs.write_history(self.run, history)
+        directory.write_history(self.run, history)
         self.saved_step, self.saved_at = self.state["step"], time.monotonic()
         self.checkpoint_seconds += self.saved_at - started
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mnist_cnn import ACCURATE, FAST, Augmentation, InputError, Recipe, build_model
-from mnist_cnn.augmentation import augment
-from mnist_cnn.data import batches
+from mnist_cnn.data.augmentation import augment
+from mnist_cnn.data.mnist import batches
 from mnist_cnn.recipes import ORIGINAL
 from mnist_cnn.tf1 import tf
 

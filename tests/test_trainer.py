@@ -4,7 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from mnist_cnn import InputError, Recipe, Split, evaluate, restored, runs, train
+from mnist_cnn import InputError, Recipe, Split, evaluate, restored, train
+from mnist_cnn.run_dir import directory
 from mnist_cnn.tf1 import tf
 
 RECIPE = Recipe(epochs=2, batch_size=100, learning_rate=0.001, keep_prob=0.8)
@@ -101,7 +102,7 @@ def test_a_run_is_never_overwritten(run, small):
 
 def test_runs_that_start_in_the_same_second_get_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(str(tmp_path))
-    with runs.opened() as first, runs.opened() as second, runs.opened() as third:
+    with directory.opened() as first, directory.opened() as second, directory.opened() as third:
         assert len({first, second, third}) == 3
 
 

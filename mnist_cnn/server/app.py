@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from mnist_cnn.errors import InputError, NoDigitFound
-from mnist_cnn.preparation import prepare
+from mnist_cnn.inference.preprocessing import prepare
 from mnist_cnn.server import rest
 
 try:

@@ -10,8 +10,8 @@ import numpy as np
 from google.protobuf.json_format import MessageToDict
 from werkzeug.exceptions import NotFound
 
-from mnist_cnn.classifier import SIGNATURE
 from mnist_cnn.errors import InputError
+from mnist_cnn.inference.classifier import SIGNATURE
 
 ADDRESS = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata|:predict)?")
 MODEL = "mnist"

@@ -1,0 +1,1 @@
+"""The commands: one module per verb, and what they share in `command`."""

@@ -1,0 +1,64 @@
+"""Serves a page on which one draws a digit and sees the network think, and TensorFlow Serving's REST form.
+
+Prints its address once it answers. Ctrl-C and SIGTERM end it: what has been asked until then is answered.
+"""
+
+import gc
+import logging
+import os
+import signal
+import sys
+
+from mnist_cnn.cli.command import Parser, load_tensorflow, notice
+from mnist_cnn.recipes import check_whole
+from mnist_cnn.run_dir.signals import SIGNALS
+
+
+def main():
+    parser = Parser(__doc__)
+    add = parser.add_argument
+    add(
+        "--run-dir",
+        metavar="DIR",
+        help="a run, or the folder of an exported model (default: the newest completed run in runs/)",
+    )
+    add("--host", default="127.0.0.1", help="the address to listen at (default: %(default)s, this machine alone)")
+    add(
+        "--port",
+        type=int,
+        default=8501,
+        metavar="N",
+        help="default: %(default)s, which is TensorFlow Serving's too; 0 takes a free one",
+    )
+    parser.run(work)
+
+
+def work(args):
+    from mnist_cnn.run_dir import directory
+
+    check_whole("port", args.port, 0, 65535)  # the system would take its remainder
+    folder = args.run_dir or directory.newest(completed=True)
+    # As digits are prepared side by side, a thread for each is enough, and takes half of the CPU's time.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    load_tensorflow(args.debug)
+    if not args.debug:
+        logging.getLogger("waitress").setLevel(logging.ERROR)  # else it tells each time that a request waits
+    from mnist_cnn import Classifier
+    from mnist_cnn.server.app import create_app
+    from mnist_cnn.server.http import Server
+
+    with Classifier.load(folder, report=notice) as classifier:
+        server = Server(create_app(classifier), args.host, args.port)
+        for signum in SIGNALS:
+            if signal.getsignal(signum) != signal.SIG_IGN:  # as under nohup
+                signal.signal(signum, lambda *_: server.stop())
+        host = f"[{args.host}]" if ":" in args.host else args.host
+        print(f"http://{host}:{server.effective_port}/", flush=True)
+        gc.freeze()  # else each full collection goes through all of TensorFlow, which takes some 0.2 s
+        # Else the thread that reads and writes waits 5 ms for each of 128 connections, and some are never answered.
+        sys.setswitchinterval(1e-4)
+        server.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Distributed training on a TensorFlow cluster that TF_CONFIG describes."""

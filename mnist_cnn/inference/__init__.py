@@ -1,0 +1,1 @@
+"""Inference on a trained model. Reading image files needs the extra `images`."""

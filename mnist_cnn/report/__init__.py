@@ -1,0 +1,1 @@
+"""Plots and an HTML page for a trained run. Needs the extra `report`."""

@@ -1,0 +1,133 @@
+"""Bytes that nobody meant: each input ends in success or in one line of ours, in bounded memory and time."""
+
+import gzip
+import io
+import json
+import struct
+import tracemalloc
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mnist_cnn import InputError
+from mnist_cnn.data.idx import IDX_FILES, read_idx
+from mnist_cnn.recipes import plan
+from mnist_cnn.run_dir import checkpoints, directory
+
+pytestmark = pytest.mark.slow
+
+fuzz = settings(
+    max_examples=2500,
+    deadline=2000,  # milliseconds for one input
+    suppress_health_check=list(HealthCheck),
+)
+NAMES = st.sampled_from(sorted(IDX_FILES))
+
+
+@pytest.fixture(autouse=True)
+def bounded_memory():
+    tracemalloc.start()
+    yield
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 300e6
+
+
+def one_line_or_success(reader, *arguments):
+    try:
+        return reader(*arguments)
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1 and len(str(error)) < 2000
+
+
+@st.composite
+def altered(draw, content):
+    """Some bytes overwritten, then perhaps cut off or continued."""
+    content = bytearray(content)
+    for _ in range(draw(st.integers(0, 4))):
+        content[draw(st.integers(0, len(content) - 1))] = draw(st.integers(0, 255))
+    end = draw(st.integers(0, len(content)))
+    return bytes(content[: end if draw(st.booleans()) else len(content)]) + draw(st.binary(max_size=20))
+
+
+HEADERS = st.binary(max_size=64) | st.builds(
+    lambda sizes, rest: struct.pack(f">{len(sizes)}I", *sizes) + rest,
+    st.lists(st.integers(0, 2**32 - 1) | st.sampled_from([0x803, 0x801, 60000, 10000, 28]), max_size=5),
+    st.binary(max_size=64),
+)
+
+
+@fuzz
+@given(NAMES, HEADERS)
+def test_idx(name, content):
+    assert one_line_or_success(read_idx, io.BytesIO(content), "the file", name) is None
+
+
+@fuzz
+@given(NAMES, st.binary(max_size=64).map(lambda rest: b"\x1f\x8b" + rest) | HEADERS.map(gzip.compress).flatmap(altered))
+def test_gzip(name, content):
+    assert one_line_or_success(read_idx, io.BytesIO(content), "the file", name) is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda values: st.lists(values, max_size=4) | st.dictionaries(st.text(max_size=9), values, max_size=4),
+)
+CONFIG = json.dumps(
+    {
+        "model": "cnn",
+        "recipe": {"epochs": 15, "batch_size": 100, "learning_rate": 0.001, "keep_prob": 0.8},
+        "seed": 1,
+        "dataset": {"name": "mnist", "sha256": "0"},
+    }
+).encode()
+
+
+@fuzz
+@given(altered(CONFIG) | JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=200))
+def test_config(tmp_path_factory, content):
+    run = tmp_path_factory.getbasetemp()
+    (run / "config.json").write_bytes(content)
+    one_line_or_success(lambda: plan(directory.read_json(run, "config.json")))
+
+
+HISTORY = (
+    ",".join(directory.HISTORY_COLUMNS) + "\n1,0.362,0.98,0.001,16.5,3333.3\n2,0.105,0.985,0.001,16.4,3353.6\n"
+).encode()
+
+
+@fuzz
+@given(altered(HISTORY) | st.binary(max_size=200))
+def test_history(tmp_path_factory, content):
+    run = tmp_path_factory.getbasetemp()
+    (run / "history.csv").write_bytes(content)
+    one_line_or_success(directory.read_history, run)
+
+
+FILE_NAMES = st.from_regex(r"\Astep-[0-9]{1,22}\.(json|index|data-00000-of-00001)\Z") | st.from_regex(
+    r"\A[a-z0-9][a-z0-9.-]{0,20}\Z"
+)
+
+
+@settings(fuzz, max_examples=1500)
+@given(
+    st.dictionaries(FILE_NAMES, st.binary(max_size=50) | JSON.map(lambda value: json.dumps(value).encode()), max_size=4)
+)
+def test_checkpoint_discovery(tmp_path_factory, files):
+    run = tmp_path_factory.mktemp("run")
+    (run / "checkpoints").mkdir()
+    for name, content in files.items():
+        (run / "checkpoints" / name).write_bytes(content)
+    found = one_line_or_success(checkpoints.newest, run, lambda line: None)
+    assert found in (None, (None, None))  # none is good
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 10**6, b"9" * 10**7, b'{"a":' * 10**5, b'{"seed": 1e999999}', b'"' * 10**6, b"\x00" * (2**24 + 1)],
+    ids=["nested lists", "a long number", "nested objects", "infinity", "quotes", "over 16 MB"],
+)
+def test_what_takes_a_json_reader_down(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    one_line_or_success(lambda: plan(directory.read_json(tmp_path, "config.json")))
