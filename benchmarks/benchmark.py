@@ -14,9 +14,9 @@ from pathlib import Path
 from mnist_cnn import cpu
 from mnist_cnn.cli.command import Parser
 from mnist_cnn.data.idx import IDX_FILES
-from mnist_cnn.data.mnist import data_folder, load_mnist
+from mnist_cnn.data.mnist import get_data_dir, load_mnist
 from mnist_cnn.errors import InputError, TrainingFailed
-from mnist_cnn.recipes import NAMES, check_whole, named
+from mnist_cnn.recipes import RECIPES, check_int, get_recipe
 
 SIDES = Path(__file__).resolve().parent / "sides"
 BLOCK = 45  # steps
@@ -121,10 +121,10 @@ def main():
 
 
 def work(args):
-    check_whole("rounds", args.rounds, 1, 10)
+    check_int("rounds", args.rounds, 1, 10)
     sides = list(all_sides(args))
     load_mnist(args.data_dir, args.mirror)  # downloads it, if need be
-    folder = data_folder(args.data_dir).resolve()
+    folder = get_data_dir(args.data_dir).resolve()
     for name in IDX_FILES:
         if not (folder / (name + ".gz")).is_file():
             raise InputError(f"{folder / name}.gz is missing: the plain script's reader needs the packed files")
@@ -163,8 +163,8 @@ def all_sides(args):
             raise InputError(f"--python {pair}: it must be SIDE=PATH, with one of {', '.join(pythons)} as the side")
         pythons[side] = path
     yield Side("plain script", "plain", [], pythons["plain"])
-    for name in NAMES:
-        recipe = named(name, "cnn")
+    for name in RECIPES:
+        recipe = get_recipe(name, "cnn")
         yield Side(name, "ours", [name], pythons["ours"], 55000 // recipe.batch_size * recipe.epochs)
     if args.mixed_precision:
         yield Side("original, mixed precision", "ours", ["original", "mixed"], pythons["ours"])

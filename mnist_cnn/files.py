@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 
-def replace(path, content):
+def atomic_write(path, content):
     """Puts bytes into the file at a Path: whatever happens, it then holds either all of them or what it held before.
 
     Returns once they would outlive a power cut.
@@ -33,7 +33,7 @@ def replace_folder(path, contents):
     try:
         new.mkdir()
         for name, content in contents.items():
-            replace(new / name, content)
+            atomic_write(new / name, content)
         # No system that Python knows replaces a folder that holds something.
         with contextlib.suppress(FileNotFoundError):
             os.replace(str(path), str(old))

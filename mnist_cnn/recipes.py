@@ -10,7 +10,7 @@ from mnist_cnn.errors import InputError
 MAX_SEED = 2**32 - 1  # NumPy's RandomState takes no more
 
 
-def check_whole(name, value, lowest, highest=math.inf):
+def check_int(name, value, lowest, highest=math.inf):
     """Raises InputError unless `value` is a whole number in lowest..highest."""
     if not (isinstance(value, numbers.Integral) and lowest <= value <= highest):
         allowed = f"{lowest} or more" if highest == math.inf else f"in {lowest}..{highest}"
@@ -53,8 +53,8 @@ class Recipe:
     augmentation: Optional[Augmentation] = None
 
     def __post_init__(self):
-        check_whole("epochs", self.epochs, 1)
-        check_whole("batch_size", self.batch_size, 1)
+        check_int("epochs", self.epochs, 1)
+        check_int("batch_size", self.batch_size, 1)
         check_positive("learning_rate", self.learning_rate)
         if not 0 < self.keep_prob <= 1:
             raise InputError(f"keep_prob is {self.keep_prob}: it must be above 0 and at most 1")
@@ -105,14 +105,14 @@ ACCURATE = Recipe(
 NAMES = ("original", "fast", "accurate")
 
 
-def named(name, model):
+def get_recipe(name, model):
     """One of the NAMES for a model. Raises InputError for another name."""
     if name not in NAMES:
         raise InputError(f"recipe is {name!r}: it must be one of {', '.join(NAMES)}")
     return {"original": PUBLISHED[model], "fast": FAST, "accurate": ACCURATE}[name]
 
 
-def plan(config=None, model=None, recipe=None, seed=None, **changes):
+def resolve_config(config=None, model=None, recipe=None, seed=None, **changes):
     """The (model, Recipe, seed) of a run.
 
     Each is what is asked for, the recipe by its name or as a Recipe; else what the `config` of a resumed run,
@@ -120,26 +120,26 @@ def plan(config=None, model=None, recipe=None, seed=None, **changes):
     those that are None do not count.
     Raises InputError for what is out of its range.
     """
-    its_model, its_recipe, its_seed = recorded(config) if config else ("cnn", None, 1)
+    its_model, its_recipe, its_seed = recipe_from_config(config) if config else ("cnn", None, 1)
     model = its_model if model is None else model
     if model not in PUBLISHED:
         raise InputError(f"model is {model!r}: it must be one of {', '.join(PUBLISHED)}")
     seed = its_seed if seed is None else seed
-    check_whole("seed", seed, 0, MAX_SEED)
+    check_int("seed", seed, 0, MAX_SEED)
     if isinstance(recipe, str):
-        recipe = named(recipe, model)
+        recipe = get_recipe(recipe, model)
     changes = {name: value for name, value in changes.items() if value is not None}
     return model, replace(recipe or its_recipe or PUBLISHED[model], **changes), seed
 
 
-def recorded(config):
+def recipe_from_config(config):
     """The (model, Recipe, seed) of a run's config.json, a dict. Raises InputError where it does not say."""
     try:
         model, values, seed = config["model"], dict(config["recipe"]), config["seed"]
         if values.get("augmentation") is not None:
             values["augmentation"] = Augmentation(**values["augmentation"])
         recipe = Recipe(**values)
-        check_whole("seed", seed, 0, MAX_SEED)
+        check_int("seed", seed, 0, MAX_SEED)
         if isinstance(model, str) and isinstance(config["dataset"]["name"], str):
             return model, recipe, seed
         raise TypeError("names that are no text")

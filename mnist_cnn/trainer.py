@@ -7,13 +7,13 @@ import time
 
 from tqdm import tqdm
 
-from mnist_cnn.data.mnist import batches
+from mnist_cnn.data.mnist import iterate_batches
 from mnist_cnn.errors import InputError, Stopped, TrainingFailed
 from mnist_cnn.evaluation import evaluate
 from mnist_cnn.model import build_model
-from mnist_cnn.recipes import check_positive, check_whole, plan
+from mnist_cnn.recipes import check_int, check_positive, resolve_config
 from mnist_cnn.run_dir import checkpoints, directory
-from mnist_cnn.run_dir.signals import StopRequests
+from mnist_cnn.run_dir.signals import GracefulShutdown
 from mnist_cnn.run_dir.summaries import Summaries
 from mnist_cnn.tf1 import new_session, tf
 
@@ -66,14 +66,14 @@ def train(
     """
     config = None
     if resume:
-        run_dir, config = directory.to_resume(run_dir)
-    model, recipe, seed = plan(config, model, recipe, seed)
-    check_whole("batch_size", recipe.batch_size, 1, len(dataset.train))
+        run_dir, config = directory.find_run_to_resume(run_dir)
+    model, recipe, seed = resolve_config(config, model, recipe, seed)
+    check_int("batch_size", recipe.batch_size, 1, len(dataset.train))
     if max_steps is not None:
-        check_whole("max_steps", max_steps, 1)
+        check_int("max_steps", max_steps, 1)
     check_positive("checkpoint_secs", checkpoint_secs)
 
-    with tf.Graph().as_default(), new_session(mixed_precision, target) as session, directory.opened(run_dir, resume) as run:
+    with tf.Graph().as_default(), new_session(mixed_precision, target) as session, directory.open_run_dir(run_dir, resume) as run:
         training = _Training(run, session, dataset, model, recipe, seed, mixed_precision, build)
         last_step = min(training.steps, max_steps or training.steps)
         training.begin(resume, last_step)
@@ -115,16 +115,16 @@ class _Training:
             self.summaries = Summaries(run, session)
             self.finite = tf.reduce_all([tf.reduce_all(tf.is_finite(weights)) for weights in tf.trainable_variables()])
         # Beside the variables, this is all there is to a run's state.
-        config = directory.describe(model, recipe, seed, dataset, tf.__version__, mixed_precision)
+        config = directory.describe_run(model, recipe, seed, dataset, tf.__version__, mixed_precision)
         self.state = {"step": 0, "epoch_cost": 0.0, "epoch_seconds": 0.0, "history": [], "config": config}
         self.saved_step, self.saved_at, self.checkpoint_seconds = None, time.monotonic(), 0.0
 
     def begin(self, resume, last_step):
         """At step 0, or where the newest good checkpoint is; all that can be written anew is."""
-        prefix, state = checkpoints.newest(self.run, _notice) if resume else (None, None)
+        prefix, state = checkpoints.latest_checkpoint(self.run, _notice) if resume else (None, None)
         if state is not None:
             config = self.state["config"]
-            for line in directory.differences(self.run, state["config"], config):
+            for line in directory.check_resume_compatible(self.run, state["config"], config):
                 _notice(line)
             if state["step"] > last_step:
                 raise InputError(f"{self.run} has taken {state['step']} steps already, and was asked for {last_step}")
@@ -158,8 +158,8 @@ class _Training:
             leave=False,
             disable=None,  # where stderr is no terminal
         )
-        feeding = contextlib.closing(batches(self.dataset.train, self.recipe, self.seed, state["step"]))
-        with StopRequests() as stop, bar, feeding as batch, contextlib.closing(self.summaries):
+        feeding = contextlib.closing(iterate_batches(self.dataset.train, self.recipe, self.seed, state["step"]))
+        with GracefulShutdown() as stop, bar, feeding as batch, contextlib.closing(self.summaries):
             while state["step"] < last_step and not stop.signum:
                 self.step(batch)
                 bar.update(batch_size)

@@ -8,7 +8,7 @@ import pytest
 
 from mnist_cnn import ACCURATE, FAST, Augmentation, InputError, Recipe, build_model
 from mnist_cnn.data.augmentation import augment
-from mnist_cnn.data.mnist import batches
+from mnist_cnn.data.mnist import iterate_batches
 from mnist_cnn.recipes import ORIGINAL
 from mnist_cnn.tf1 import tf
 
@@ -92,9 +92,9 @@ def test_augmentation_is_a_function_of_seed_and_step(sample):
 
 def test_the_labels_stay_with_the_distorted_images(sample):
     slightly = dataclasses.replace(ORIGINAL, augmentation=Augmentation(4, 0.04, 0.05, 0.5))
-    with closing(batches(sample.train, slightly, seed=1, step=3)) as batch:
+    with closing(iterate_batches(sample.train, slightly, seed=1, step=3)) as batch:
         images, labels = next(batch)
-    with closing(batches(sample.train, ORIGINAL, seed=1, step=3)) as batch:
+    with closing(iterate_batches(sample.train, ORIGINAL, seed=1, step=3)) as batch:
         originals, true_labels = next(batch)
     assert (labels == true_labels).all()
     # An image resembles what it was made of more than it does the others.

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from mnist_cnn import InputError, Recipe, Split, evaluate, restored, train
+from mnist_cnn import InputError, Recipe, Split, evaluate, restore_run, train
 from mnist_cnn.run_dir import directory
 from mnist_cnn.tf1 import tf
 
@@ -73,7 +73,7 @@ def test_a_run_cut_short_goes_through_everything_and_says_so(small, tmp_path, ca
     assert result["completed"] is False and result["steps"] == 2
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["Accuracy"]
-    with restored(tmp_path / "run") as (session, model):
+    with restore_run(tmp_path / "run") as (session, model):
         assert session.run(model.global_step) == 2
         assert evaluate(session, model, small.test).accuracy == result["test_accuracy"]
 
@@ -85,7 +85,7 @@ def test_more_max_steps_than_the_recipe_has_changes_nothing(small, tmp_path):
 
 def test_evaluation_in_batches_counts_every_image_once(run, sample):
     odd = Split(sample.train.images[:777], sample.train.labels[:777])
-    with restored(run) as (session, model):
+    with restore_run(run) as (session, model):
         accuracy, confusion_matrix, predictions = evaluate(session, model, odd)
         at_once = session.run(model.predictions, {model.images: odd.batch(slice(None))[0]})
     assert (predictions == at_once).all()
@@ -102,7 +102,7 @@ def test_a_run_is_never_overwritten(run, small):
 
 def test_runs_that_start_in_the_same_second_get_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(str(tmp_path))
-    with directory.opened() as first, directory.opened() as second, directory.opened() as third:
+    with directory.open_run_dir() as first, directory.open_run_dir() as second, directory.open_run_dir() as third:
         assert len({first, second, third}) == 3
 
 
@@ -110,9 +110,9 @@ def test_a_moved_run_can_still_be_read(run, small, tmp_path):
     import shutil
 
     shutil.copytree(str(run), str(tmp_path / "moved"))
-    with restored(run) as (session, model):
+    with restore_run(run) as (session, model):
         there = evaluate(session, model, small.test).predictions
-    with restored(tmp_path / "moved") as (session, model):
+    with restore_run(tmp_path / "moved") as (session, model):
         assert (evaluate(session, model, small.test).predictions == there).all()
 
 

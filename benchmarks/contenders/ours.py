@@ -21,14 +21,14 @@ with ThreadPoolExecutor(1) as background:
     mnist = reading.result()
 
 from mnist_cnn import train  # noqa: E402
-from mnist_cnn.recipes import named  # noqa: E402
+from mnist_cnn.recipes import get_recipe  # noqa: E402
 from mnist_cnn.tf1 import tf  # noqa: E402
 
 with tempfile.TemporaryDirectory() as folder:
     train(
         mnist,
         folder,
-        named(recipe, "cnn"),
+        get_recipe(recipe, "cnn"),
         max_steps=blocks.steps,
         mixed_precision=bool(mixed_precision),
         after_step=blocks.after_step,

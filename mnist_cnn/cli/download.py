@@ -10,10 +10,10 @@ def main():
 
 
 def work(args):
-    from mnist_cnn.data.mnist import data_folder, load_mnist
+    from mnist_cnn.data.mnist import get_data_dir, load_mnist
 
     load_mnist(args.data_dir, args.mirror)
-    print(data_folder(args.data_dir))
+    print(get_data_dir(args.data_dir))
 
 
 if __name__ == "__main__":

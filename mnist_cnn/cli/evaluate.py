@@ -13,12 +13,12 @@ def main():
 def work(args):
     from mnist_cnn.run_dir import directory
 
-    run = args.run_dir or directory.newest(completed=True)
+    run = args.run_dir or directory.latest_run(completed=True)
     dataset = trained_on(run, args)
     load_tensorflow(args.debug)
-    from mnist_cnn import evaluate, restored
+    from mnist_cnn import evaluate, restore_run
 
-    with restored(run, report=notice) as (session, model):
+    with restore_run(run, report=notice) as (session, model):
         print(f"Accuracy: {evaluate(session, model, dataset.test).accuracy:.4f}")
 
 

@@ -18,7 +18,7 @@ def main():
 def work(args):
     from mnist_cnn.run_dir import directory
 
-    run = args.run_dir or directory.newest(completed=True)
+    run = args.run_dir or directory.latest_run(completed=True)
     load_tensorflow(args.debug)
     from mnist_cnn import Classifier
 

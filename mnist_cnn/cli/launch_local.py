@@ -16,8 +16,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from mnist_cnn.cli.command import Parser
-from mnist_cnn.recipes import check_whole
-from mnist_cnn.run_dir.signals import StopRequests
+from mnist_cnn.recipes import check_int
+from mnist_cnn.run_dir.signals import GracefulShutdown
 
 TRAIN = str(Path(__file__).resolve().parent / "train.py")
 GRACE = 60  # seconds to end by themselves, 10 after a failure; then they are killed, which costs a run nothing
@@ -32,12 +32,12 @@ def main():
 
 
 def work(args):
-    check_whole("workers", args.workers, 1)
-    check_whole("ps", args.ps, 0)
+    check_int("workers", args.workers, 1)
+    check_int("ps", args.ps, 0)
     addresses = free_addresses(args.workers + args.ps)
     cluster = {"worker": addresses[: args.workers], "ps": addresses[args.workers :]}
     tasks = []
-    with StopRequests() as stop:
+    with GracefulShutdown() as stop:
         try:
             for job in cluster:
                 for index in range(len(cluster[job])):

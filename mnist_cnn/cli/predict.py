@@ -44,7 +44,7 @@ def work(args):
 
     if args.show and args.show.endswith(".png") and len(args.images) > 1:
         raise InputError(f"--show {args.show} is one file, for {len(args.images)} images: name a folder")
-    folder = args.run_dir or directory.newest(completed=True)
+    folder = args.run_dir or directory.latest_run(completed=True)
     load_tensorflow(args.debug)
     from mnist_cnn import Classifier
 
@@ -93,7 +93,7 @@ def lines(args, classifier, start):
 
 
 def show(image, digit, path, number):
-    from mnist_cnn.files import replace
+    from mnist_cnn.files import atomic_write
     from mnist_cnn.inference.image_io import side_by_side
 
     file, png = Path(path), io.BytesIO()
@@ -102,7 +102,7 @@ def show(image, digit, path, number):
         if file.suffix != ".png":
             file.mkdir(parents=True, exist_ok=True)
             file /= f"{number:04}-{Path(image).stem}.png"
-        replace(file, png.getvalue())
+        atomic_write(file, png.getvalue())
     except OSError as error:
         raise InputError(f"--show {file} cannot be written: {error.strerror}") from error
 

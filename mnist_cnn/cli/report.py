@@ -13,7 +13,7 @@ def main():
 def work(args):
     from mnist_cnn.run_dir import directory
 
-    run = args.run_dir or directory.newest(completed=True)
+    run = args.run_dir or directory.latest_run(completed=True)
     dataset = trained_on(run, args)
     load_tensorflow(args.debug)
     from mnist_cnn import draw_report

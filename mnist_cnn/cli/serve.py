@@ -10,7 +10,7 @@ import signal
 import sys
 
 from mnist_cnn.cli.command import Parser, load_tensorflow, notice
-from mnist_cnn.recipes import check_whole
+from mnist_cnn.recipes import check_int
 from mnist_cnn.run_dir.signals import SIGNALS
 
 
@@ -36,8 +36,8 @@ def main():
 def work(args):
     from mnist_cnn.run_dir import directory
 
-    check_whole("port", args.port, 0, 65535)  # the system would take its remainder
-    folder = args.run_dir or directory.newest(completed=True)
+    check_int("port", args.port, 0, 65535)  # the system would take its remainder
+    folder = args.run_dir or directory.latest_run(completed=True)
     # As digits are prepared side by side, a thread for each is enough, and takes half of the CPU's time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     load_tensorflow(args.debug)

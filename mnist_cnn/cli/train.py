@@ -6,7 +6,7 @@ from functools import partial
 
 from mnist_cnn.cli.command import Parser, load_tensorflow, notice
 from mnist_cnn.errors import DataNotFound
-from mnist_cnn.recipes import NAMES, PUBLISHED, check_positive, check_whole, plan
+from mnist_cnn.recipes import DEFAULT_RECIPES, RECIPES, check_int, check_positive, resolve_config
 
 
 def main():
@@ -26,7 +26,7 @@ def main():
     )
     add(
         "--recipe",
-        choices=NAMES,
+        choices=RECIPES,
         help="original: as published; fast: the published accuracy in the least time; accurate: the best that "
         "the network can do in the published epochs (default: original)",
     )
@@ -84,7 +84,7 @@ def work(args):
     if os.environ.get("TF_CONFIG"):
         from mnist_cnn.cluster import tf_config
 
-        task = tf_config.parse(os.environ["TF_CONFIG"])
+        task = tf_config.parse_tf_config(os.environ["TF_CONFIG"])
         if task and task != task.chief:
             load_tensorflow(args.debug)
             from mnist_cnn.cluster import training
@@ -92,11 +92,11 @@ def work(args):
             return cluster.serve(task, args.cluster_timeout)
     config = None
     if args.resume:
-        args.run_dir, config = directory.to_resume(args.run_dir)
+        args.run_dir, config = directory.find_run_to_resume(args.run_dir)
     changes = {name: getattr(args, name) for name in ("epochs", "batch_size", "learning_rate", "keep_prob")}
-    model, recipe, seed = plan(config, args.model, args.recipe, args.seed, **changes)
+    model, recipe, seed = resolve_config(config, args.model, args.recipe, args.seed, **changes)
     if args.max_steps is not None:
-        check_whole("max_steps", args.max_steps, 1)
+        check_int("max_steps", args.max_steps, 1)
     check_positive("checkpoint_secs", args.checkpoint_secs)
     name = args.dataset or (config["dataset"]["name"] if config else "auto")
     load = find_dataset(name, args.data_dir, args.mirror)

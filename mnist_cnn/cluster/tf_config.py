@@ -30,20 +30,20 @@ class Task(NamedTuple):
         return self._replace(job="chief" if "chief" in self.cluster else "worker", index=0)
 
     @property
-    def everyone(self):
+    def all_tasks(self):
         """All Tasks of the cluster."""
         return [self._replace(job=job, index=i) for job in JOBS for i in range(len(self.cluster.get(job, [])))]
 
     @property
     def replicas(self):
         """The Tasks that compute: the chief, then the workers. Parameter servers only hold weights."""
-        return [task for task in self.everyone if task.job != "ps"]
+        return [task for task in self.all_tasks if task.job != "ps"]
 
     def __str__(self):
         return f"{self.job} {self.index} at {self.address}"
 
 
-def parse(text):
+def parse_tf_config(text):
     """The Task that a value of `TF_CONFIG` describes, or None where it names no cluster.
 
     Raises InputError, which says what of it is wrong.

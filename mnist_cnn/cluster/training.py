@@ -91,7 +91,7 @@ def train(task, timeout, dataset, run_dir, recipe, seed, resume=False, **options
     saved, fruitless = None, 0
     with _Peers(task, server, timeout) as peers, contextlib.redirect_stdout(_EachLineOnce(sys.stdout)):
         peers.wait()
-        with directory.opened(run_dir, resume) as run_dir:  # which has a name from here on
+        with directory.open_run_dir(run_dir, resume) as run_dir:  # which has a name from here on
             pass
         while True:
             try:
@@ -109,7 +109,7 @@ def train(task, timeout, dataset, run_dir, recipe, seed, resume=False, **options
                 lost = _lost(error)
                 if not lost:
                     raise
-                before, saved = saved, checkpoints.newest(run_dir, _notice)[0]
+                before, saved = saved, checkpoints.latest_checkpoint(run_dir, _notice)[0]
                 fruitless = fruitless + 1 if saved == before else 0
                 if fruitless == ATTEMPTS:
                     raise TrainingFailed(
@@ -153,7 +153,7 @@ class _Peers:
 
     def __init__(self, task, server, timeout):
         self._chief, self._server, self._timeout = task, server, timeout
-        self._peers = [peer for peer in task.everyone if peer != task]
+        self._peers = [peer for peer in task.all_tasks if peer != task]
         self._heard_at = {str(peer): time.monotonic() for peer in self._peers}  # or expected from
         self._facts = {}
         self._ended, self._word, self._end_by = threading.Event(), FAILED, None

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from mnist_cnn.data.idx import IDX_FILES, read_idx
 from mnist_cnn.errors import DataNotFound, InputError
-from mnist_cnn.files import replace
+from mnist_cnn.files import atomic_write
 
 # The bucket that TensorFlow's own tutorials used, and the one that torchvision uses.
 MIRRORS = (
@@ -54,7 +54,7 @@ def download(folder, names, mirror=None):
         packed = ".gz" if content.startswith(b"\x1f\x8b") else ""
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            replace(folder / (name + packed), content)
+            atomic_write(folder / (name + packed), content)
         except OSError as error:
             raise DataNotFound(f"cannot be written there ({error.strerror})") from error
 

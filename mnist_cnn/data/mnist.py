@@ -56,7 +56,7 @@ class Dataset:
 def load_mnist(data_dir=None, mirror=None, validation_size=VALIDATION_SIZE):
     """MNIST from its four IDX files, each packed (.gz) or not and verified by SHA-256 before it is used.
 
-    They are in `data_folder(data_dir)`; what is missing there is downloaded into it, from `mirror`,
+    They are in `get_data_dir(data_dir)`; what is missing there is downloaded into it, from `mirror`,
     a URL, else from `$MNIST_MIRROR`, else from the public mirrors.
     Returns a Dataset, by default of 55,000, 5,000 and 10,000 digits.
     Raises DataNotFound where none of the four is to be had, InputError where some are there and
@@ -80,7 +80,7 @@ def find_mnist(data_dir=None, mirror=None):
 
     Arguments and errors are those of `load_mnist`; what is found here is verified only there.
     """
-    folder = data_folder(data_dir)
+    folder = get_data_dir(data_dir)
     missing = [name for name in IDX_FILES if _find(folder, name) is None]
     if missing:
         from mnist_cnn.data.download import download  # which few need
@@ -96,13 +96,13 @@ def find_mnist(data_dir=None, mirror=None):
     return [_find(folder, name) for name in IDX_FILES]
 
 
-def data_folder(data_dir=None):
+def get_data_dir(data_dir=None):
     """The Path of MNIST's files: `data_dir`, else `$MNIST_DATA_DIR`, else a per-user cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mnist_cnn"
     return Path(data_dir or os.environ.get("MNIST_DATA_DIR") or cache).expanduser()
 
 
-def batches(split, recipe, seed, step):
+def iterate_batches(split, recipe, seed, step):
     """What the network is fed in step `step` and those after it, without end: each a (images, labels) of Split.batch.
 
     A function of the arguments alone. Each batch is made while the one before it is in use; `close()` ends that.

@@ -164,7 +164,7 @@ def _restore(session, run, report):
     model = directory.read_json(run, "config.json").get("model")
     if model not in SHAPES:
         raise InputError(f"{run / 'config.json'} is damaged: its model is none of {', '.join(SHAPES)}")
-    prefix, _ = checkpoints.newest(run, report)
+    prefix, _ = checkpoints.latest_checkpoint(run, report)
     if prefix is None:
         raise InputError(f"{run / 'checkpoints'} holds no checkpoint: the run stopped before its first")
     images = tf.placeholder(tf.float32, [None, 28, 28, 1], name="images")

@@ -32,7 +32,7 @@ _UPRIGHT = {
 }
 
 
-def read_picture(source):
+def read_image(source):
     """The first frame of a picture, upright, as a PIL image of mode RGB with at most 1024 pixels a side.
 
     What is transparent gets the colour of the picture's border, or where that is transparent too, white or black,
@@ -44,7 +44,7 @@ def read_picture(source):
     Raises:
       InputError: it cannot be read, is damaged, none of FORMATS, over MAX_BYTES or MAX_PIXELS, or has pixels of 32 bits.
     """
-    name = name_of(source)
+    name = display_name(source)
     try:
         if isinstance(source, Image.Image):
             return _upright(source)
@@ -67,7 +67,7 @@ def read_picture(source):
         raise InputError(f"{name} is damaged, or of a kind that cannot be read ({reason})") from error
 
 
-def name_of(source):
+def display_name(source):
     """What messages call it."""
     return str(source) if isinstance(source, (str, Path)) else str(getattr(source, "filename", "") or "the picture")
 
@@ -139,11 +139,11 @@ def side_by_side(picture, digit):
     """A PIL image that shows a picture as it was read, and beside it what the network saw, each 280 pixels a side.
 
     Args:
-      picture: as for `read_picture`.
+      picture: as for `read_image`.
       digit: float32 [28, 28] in [0, 1].
     """
     both = Image.new("RGB", (2 * 280 + 20, 280), "gray")
-    left = read_picture(picture)
+    left = read_image(picture)
     scale = 280 / max(left.size)
     left = left.resize([max(1, round(length * scale)) for length in left.size])
     both.paste(left, ((280 - left.width) // 2, (280 - left.height) // 2))

@@ -13,7 +13,7 @@ The constants were chosen on drawn fonts, and on MNIST's validation images as ph
 import numpy as np
 
 from mnist_cnn.errors import NoDigitFound
-from mnist_cnn.inference.image_io import Image, name_of, read_picture
+from mnist_cnn.inference.image_io import Image, display_name, read_image
 
 try:
     from scipy import ndimage
@@ -40,15 +40,15 @@ def prepare(picture):
 
     Raises:
       NoDigitFound: it can be read, and nothing stands out from its background.
-      InputError: it cannot be read (see `pictures.read_picture`).
+      InputError: it cannot be read (see `pictures.read_image`).
     """
-    rgb = read_picture(picture)
+    rgb = read_image(picture)
     while True:
         width, height = _scaled(rgb.size, SIDE)
         smooth = Image.Resampling.BICUBIC if width > rgb.width else Image.Resampling.BOX
         found = _find(np.asarray(rgb.resize((width, height), smooth), np.float32) / 255)
         if found is None:
-            raise NoDigitFound(f"{name_of(picture)}: no digit found")
+            raise NoDigitFound(f"{display_name(picture)}: no digit found")
         ink, digit = found
         left, top, right, bottom = _extent(digit)
         margin = MARGIN * max(right - left, bottom - top)

@@ -9,11 +9,11 @@ import numpy as np
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluation import BATCH_SIZE, evaluate
 from mnist_cnn.files import replace_folder
-from mnist_cnn.recipes import NAMES, named, recorded
+from mnist_cnn.recipes import RECIPES, get_recipe, recipe_from_config
 from mnist_cnn.report import plots
-from mnist_cnn.report.page import PUBLISHED_COSTS, page
+from mnist_cnn.report.page import PUBLISHED_COSTS, render_page
 from mnist_cnn.run_dir import directory
-from mnist_cnn.run_dir.checkpoints import restored
+from mnist_cnn.run_dir.checkpoints import restore_run
 from mnist_cnn.tf1 import tf
 
 SHOWN_DIGIT = 2  # its strokes go in all directions
@@ -39,7 +39,7 @@ def draw_report(run, dataset, report=print):
     """
     run = Path(run)
     config, history = directory.read_json(run, "config.json"), directory.read_history(run)
-    model, recipe, seed = recorded(config)
+    model, recipe, seed = recipe_from_config(config)
     if config["dataset"].get("sha256") != dataset.digest():
         raise InputError(
             f"{run} was trained on other data than this {dataset.name}: a report needs what it was trained on"
@@ -57,7 +57,7 @@ def draw_report(run, dataset, report=print):
         **_recorded(config, "machine"),
         **_recorded(config, "versions"),
     }
-    text = page(run.resolve().name, dataset.name, model, facts, history, measured.evaluation.confusion_matrix, drawn)
+    text = render_page(run.resolve().name, dataset.name, model, facts, history, measured.evaluation.confusion_matrix, drawn)
     files = {f"{name}.png": png for name, png in drawn.items()}
     replace_folder(run / "report", {**files, "index.html": text.encode(errors="replace")})
     return run / "report" / "index.html"
@@ -68,11 +68,11 @@ class _Measured(NamedTuple):
     parameters: int
     evaluation: Any  # an Evaluation
     mistakes: Any  # what plots.mistakes takes; None without one
-    way: Any  # a plots.Way; None for a dense network
+    way: Any  # a plots.Activations; None for a dense network
 
 
 def _measure(run, model, split, report):
-    with restored(run, report) as (session, network):
+    with restore_run(run, report) as (session, network):
         evaluation = evaluate(session, network, split)
         weights = session.run(tf.trainable_variables())
         return _Measured(
@@ -106,7 +106,7 @@ def _way(session, network, split, predictions, weights):
     tensors = [f"{name}:0" for name in ("conv1/Conv2D", "conv1/Relu", "conv2/Conv2D", "conv2/Relu", "dense/Relu")]
     found = session.run([*tensors, network.probabilities], {network.images: images})
     conv1, pool1, conv2, pool2, dense, probabilities = (array[0] for array in found)
-    return plots.Way(
+    return plots.Activations(
         label=int(split.labels[index]),
         image=images[0, ..., 0],
         kernels=weights[0],
@@ -129,8 +129,8 @@ def _draw(measured, history, label, model):
         drawn["mistakes"] = plots.mistakes(*measured.mistakes)
     if measured.way:
         drawn["filters"] = plots.filters(measured.way.kernels)
-        drawn["way"] = plots.way_wide(measured.way)
-        drawn["way-tall"] = plots.way_tall(measured.way)
+        drawn["way"] = plots.activations_wide(measured.way)
+        drawn["way-tall"] = plots.activations_tall(measured.way)
     return drawn
 
 
@@ -138,10 +138,10 @@ def _recipe(model, recipe):
     """The name of the recipe that needs the fewest changes to be this one, then each change."""
 
     def changes(name):
-        values = asdict(named(name, model))
+        values = asdict(get_recipe(name, model))
         return [f"{key.replace('_', ' ')} {value}" for key, value in asdict(recipe).items() if value != values[key]]
 
-    nearest = min(NAMES, key=lambda name: len(changes(name)))
+    nearest = min(RECIPES, key=lambda name: len(changes(name)))
     if changes(nearest):
         return [f"{nearest}, changed", *changes(nearest)]
     return [nearest]

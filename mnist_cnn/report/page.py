@@ -46,7 +46,7 @@ _PICTURES = {
 }
 
 
-def page(name, dataset, model, figures, history, matrix, drawn):
+def render_page(name, dataset, model, figures, history, matrix, drawn):
     """The page as text.
 
     Args:

@@ -202,7 +202,7 @@ def filters(kernels):
     return figure
 
 
-class Way(NamedTuple):
+class Activations(NamedTuple):
     """What one image becomes in the network; arrays are float32."""
 
     label: int
@@ -218,8 +218,8 @@ class Way(NamedTuple):
 
 
 @_picture
-def way_wide(way):
-    """A Way from left to right, 10.5 inches wide."""
+def activations_wide(way):
+    """A Activations from left to right, 10.5 inches wide."""
     figure = Figure([10.5, 5.95])
     _title(figure, _reads(way), size=14)
     left, middle = 0.15, 2.35
@@ -240,8 +240,8 @@ def way_wide(way):
 
 
 @_picture
-def way_tall(way):
-    """A Way from top to bottom, 3.75 inches wide."""
+def activations_tall(way):
+    """A Activations from top to bottom, 3.75 inches wide."""
     figure = Figure([3.75, 14.3])
     _title(figure, _reads(way))
     top = 0.6
@@ -281,7 +281,7 @@ class _Stage(NamedTuple):
 
 
 def _stages(way, columns):
-    """The stages of a Way, with one scale for all maps; `columns` of the first layer's 32."""
+    """The stages of a Activations, with one scale for all maps; `columns` of the first layer's 32."""
     number, row, column = _strongest(way)
 
     def maps(array, columns, mark=None):

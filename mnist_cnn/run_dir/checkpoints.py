@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from mnist_cnn.errors import InputError
-from mnist_cnn.files import replace, sync
+from mnist_cnn.files import atomic_write, sync
 from mnist_cnn.model import build_model
 from mnist_cnn.run_dir import directory
 from mnist_cnn.tf1 import new_session, tf
@@ -48,7 +48,7 @@ def save(run, session, tf_saver, state, best_step=None):
                 sync(path)
                 digests[path.name] = _sha256(path)
         record = {"files": digests, "state": state}
-        replace(folder / (name + ".json"), json.dumps({**record, "sha256": _record_sha256(record)}).encode())
+        atomic_write(folder / (name + ".json"), json.dumps({**record, "sha256": _record_sha256(record)}).encode())
     except (tf.errors.OpError, OSError) as error:
         with contextlib.suppress(OSError):
             _remove_all_but(folder, _steps(folder))
@@ -88,8 +88,8 @@ def restore(session, tf_saver, prefix):
 
 
 @contextlib.contextmanager
-def restored(run, report=print):
-    """`with restored(run) as (session, model):` a run's network, with the weights of its newest good checkpoint.
+def restore_run(run, report=print):
+    """`with restore_run(run) as (session, model):` a run's network, with the weights of its newest good checkpoint.
 
     Calls `report` with a line about each newer one that is damaged. Raises InputError where none is good.
     """

@@ -17,16 +17,16 @@ from filelock import FileLock, Timeout
 import mnist_cnn
 from mnist_cnn import cpu
 from mnist_cnn.errors import InputError
-from mnist_cnn.files import replace
-from mnist_cnn.recipes import recorded
+from mnist_cnn.files import atomic_write
+from mnist_cnn.recipes import recipe_from_config
 
-RUNS = Path("runs")
+RUNS_DIR = Path("runs")
 LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def opened(run_dir=None, resume=False):
-    """`with opened(...) as run:` the Path of a run directory that no other process can open meanwhile.
+def open_run_dir(run_dir=None, resume=False):
+    """`with open_run_dir(...) as run:` the Path of a run directory that no other process can open meanwhile.
 
     A new or empty one, by default runs/<date-time>, made unique; with `resume`, any.
     Raises InputError where it is in use, cannot be written to, or has something in it without `resume`.
@@ -53,30 +53,30 @@ def opened(run_dir=None, resume=False):
         lock.release()
 
 
-def to_resume(run_dir=None):
+def find_run_to_resume(run_dir=None):
     """The Path of the run to go on with, by default the newest unfinished one in runs/, and its config.json.
 
     That is None where the run was killed before it had one. Raises InputError where there is no such run.
     """
-    run = Path(run_dir) if run_dir else newest(completed=False)
+    run = Path(run_dir) if run_dir else latest_run(completed=False)
     return run, read_json(run, "config.json") if (run / "config.json").exists() else None
 
 
-def newest(completed):
+def latest_run(completed):
     """The Path of the newest run in runs/ that is completed, or is not. Raises InputError where there is none."""
     found = []
-    for path in RUNS.glob("*/config.json"):
+    for path in RUNS_DIR.glob("*/config.json"):
         with contextlib.suppress(InputError, OSError):  # a damaged run hides none of the others
             result = path.parent / "result.json"
             if (result.exists() and read_json(path.parent, result.name).get("completed") is True) == completed:
                 found.append((path.stat().st_mtime, path.parent))
     if not found:
         kind = "completed" if completed else "unfinished"
-        raise InputError(f"there is no {kind} run in {RUNS.resolve()}: train one, or name a run with --run-dir")
+        raise InputError(f"there is no {kind} run in {RUNS_DIR.resolve()}: train one, or name a run with --run-dir")
     return max(found)[1]
 
 
-def describe(model, recipe, seed, dataset, tensorflow_version, mixed_precision):
+def describe_run(model, recipe, seed, dataset, tensorflow_version, mixed_precision):
     """What a run is, as a dict for config.json: all that decides its numbers, and where they were computed."""
     return {
         "model": model,
@@ -97,7 +97,7 @@ def describe(model, recipe, seed, dataset, tensorflow_version, mixed_precision):
     }
 
 
-def differences(run, before, now):
+def check_resume_compatible(run, before, now):
     """Compares what a run was with what it would go on as. Returns the warnings, a line each.
 
     Raises InputError, which names what differs, where it would be another run. More epochs are not, unless
@@ -117,12 +117,12 @@ def differences(run, before, now):
 
 
 def _identity(config):
-    model, recipe, seed = recorded(config)
+    model, recipe, seed = recipe_from_config(config)
     return {"model": model, **asdict(recipe), "seed": seed, "dataset": config["dataset"]["sha256"]}
 
 
 def write_json(run, name, content):
-    replace(Path(run, name), (json.dumps(content, indent=2) + "\n").encode())
+    atomic_write(Path(run, name), (json.dumps(content, indent=2) + "\n").encode())
 
 
 def read_json(run, name):
@@ -150,7 +150,7 @@ def write_history(run, rows):
     writer = csv.DictWriter(text, HISTORY_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    replace(Path(run, "history.csv"), text.getvalue().encode())
+    atomic_write(Path(run, "history.csv"), text.getvalue().encode())
 
 
 def read_history(run):
@@ -173,9 +173,9 @@ def read_history(run):
 
 
 def _create_unique(name):
-    RUNS.mkdir(exist_ok=True)
+    RUNS_DIR.mkdir(exist_ok=True)
     for attempt in itertools.count(1):
-        run = RUNS / (name if attempt == 1 else f"{name}_{attempt}")
+        run = RUNS_DIR / (name if attempt == 1 else f"{name}_{attempt}")
         try:
             run.mkdir()
             return run

@@ -9,7 +9,7 @@ from mnist_cnn.errors import InputError, Stopped, TrainingFailed
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-class StopRequests:
+class GracefulShutdown:
     """Between `with` and its end, the first of SIGNALS is noted in `signum`.
 
     A second one raises Stopped, and so does an error by which the work ends before it asks for `signum`.

@@ -60,7 +60,7 @@ def create_app(classifier):
 
     @app.route("/v1/models/<path:_>", methods=["GET", "POST"])
     def model(_):
-        return rest.answer(classifier, request.method, request.path, request.get_data(cache=False))
+        return rest.dispatch_request(classifier, request.method, request.path, request.get_data(cache=False))
 
     @app.errorhandler(HTTPException)
     def refuse(error):

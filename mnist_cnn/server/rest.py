@@ -25,7 +25,7 @@ KINDS = {
 }
 
 
-def answer(classifier, method, path, body):
+def dispatch_request(classifier, method, path, body):
     """What is said to a request, as a dict for JSON.
 
     Raises:

@@ -120,12 +120,12 @@ TWO = {"worker": ["a.example:2222", "10.0.0.2:2222"]}
 )
 def test_a_tf_config_that_is_not_valid_is_refused_with_what_is_wrong(text, what):
     with pytest.raises(InputError, match=what):
-        tf_config.parse(text)
+        tf_config.parse_tf_config(text)
 
 
 def test_the_chief_is_the_one_named_or_worker_0():
-    assert tf_config.parse(tf_config_of(TWO, "worker", 1)).chief.address == "a.example:2222"
-    assert tf_config.parse(tf_config_of({**TWO, "chief": ["c:1"]}, "worker", 0)).chief.address == "c:1"
+    assert tf_config.parse_tf_config(tf_config_of(TWO, "worker", 1)).chief.address == "a.example:2222"
+    assert tf_config.parse_tf_config(tf_config_of({**TWO, "chief": ["c:1"]}, "worker", 0)).chief.address == "c:1"
 
 
 def test_a_bad_tf_config_is_one_line_before_anything_is_loaded(script):
@@ -136,7 +136,7 @@ def test_a_bad_tf_config_is_one_line_before_anything_is_loaded(script):
 
 @pytest.mark.parametrize("text", ["{}", '{"cluster": {}}', '{"task": {"type": "worker", "index": 0}}'])
 def test_a_tf_config_without_a_cluster_is_none(text):
-    assert tf_config.parse(text) is None
+    assert tf_config.parse_tf_config(text) is None
 
 
 def test_without_a_tf_config_nothing_of_clusters_is_imported(python, tmp_path):

@@ -12,7 +12,7 @@ from drawings import any_drawing, ink, painted
 from PIL import Image
 from test_scripts import one_line_error
 
-from mnist_cnn import Classifier, InputError, NoDigitFound, Recipe, evaluate, prepare, restored, train
+from mnist_cnn import Classifier, InputError, NoDigitFound, Recipe, evaluate, prepare, restore_run, train
 from mnist_cnn.tf1 import tf
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
@@ -50,7 +50,7 @@ def files(tmp_path):
 
 
 def test_it_predicts_what_the_run_predicts(run, classifier, sample):
-    with restored(run) as (session, model):
+    with restore_run(run) as (session, model):
         expected = evaluate(session, model, sample.test).predictions
     found = classifier.predict(sample.test.images)
     assert (found.classes == expected).all()
@@ -124,7 +124,7 @@ def test_two_classifiers_share_nothing_and_leave_the_process_as_it_was(run, expo
 
 
 def test_an_exported_model_equals_the_session(run, exported, sample):
-    with restored(run) as (session, model):
+    with restore_run(run) as (session, model):
         images, _ = sample.test.batch(slice(0, 250))
         expected = session.run(model.probabilities, {model.images: images})
     for folder in (exported, exported.parent):

@@ -8,7 +8,7 @@ from drawings import FONTS, ink, painted, uneven_light
 from PIL import Image
 
 from mnist_cnn import InputError, NoDigitFound, prepare
-from mnist_cnn.inference.image_io import read_picture, side_by_side
+from mnist_cnn.inference.image_io import read_image, side_by_side
 
 BLACK, WHITE, RED, GREEN = (0, 0, 0), (255, 255, 255), (220, 20, 30), (20, 140, 60)
 
@@ -192,7 +192,7 @@ def test_a_picture_of_the_callers_stays_as_it_is():
 
 def refused(source):
     with pytest.raises(InputError) as caught:
-        read_picture(source)
+        read_image(source)
     (line,) = str(caught.value).splitlines()
     return line
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mnist_cnn.recipes import NAMES, named
+from mnist_cnn.recipes import RECIPES, get_recipe
 
 
 def test_what_it_cannot_run_is_one_line(script, tmp_path, mnist_dir):
@@ -25,12 +25,12 @@ def test_both_sides_run_in_turn_and_are_compared(script, mnist_dir):
     done = script("benchmark.py", "--data-dir", mnist_dir, "--rounds", 1, "--json")
     assert done.returncode == 0, done.stderr
     sides = json.loads(done.stdout)["sides"]
-    assert [side["side"] for side in sides] == ["plain script", *NAMES]
+    assert [side["side"] for side in sides] == ["plain script", *RECIPES]
     for side in sides:
         assert side["step_ratio"] == pytest.approx(side["ms_per_step"] / sides[0]["ms_per_step"])
         seconds = side["steps_of_a_run"] * side["ms_per_step"] / 1000
         assert side["training_seconds_of_a_run"] == pytest.approx(seconds)
         assert 1e8 < side["peak_bytes"] < 1e10 and side["seconds_to_first_step"] > 0
-    for side, name in zip(sides[1:], NAMES):
-        recipe = named(name, "cnn")
+    for side, name in zip(sides[1:], RECIPES):
+        recipe = get_recipe(name, "cnn")
         assert side["steps_of_a_run"] == recipe.epochs * (55000 // recipe.batch_size)

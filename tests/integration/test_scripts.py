@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mnist_cnn import ACCURATE, cpu, restored
-from mnist_cnn.recipes import recorded
+from mnist_cnn import ACCURATE, cpu, restore_run
+from mnist_cnn.recipes import recipe_from_config
 from mnist_cnn.tf1 import tf
 
 SCRIPTS = ["download.py", "train.py", "evaluate.py", "report.py", "predict.py", "export.py", "serve.py", "benchmark.py"]
@@ -97,7 +97,7 @@ def test_a_recipe_is_taken_by_its_name_and_changed_by_single_flags(script, tmp_p
     done = script("train.py", "--dataset", "sample", "--recipe", "accurate", "--keep-prob", 0.7, "--max-steps", 2)
     assert done.returncode == 0, done.stderr
     config = json.loads(next((tmp_path / "runs").glob("*/config.json")).read_text())
-    assert recorded(config) == ("cnn", replace(ACCURATE, keep_prob=0.7), 1)
+    assert recipe_from_config(config) == ("cnn", replace(ACCURATE, keep_prob=0.7), 1)
 
 
 @pytest.mark.slow
@@ -114,7 +114,7 @@ def test_mixed_precision_trains_where_it_can_and_says_where_it_cannot(script, tm
         for run, precision in (("mixed", True), ("single", False)):
             config = json.loads((tmp_path / run / "config.json").read_text())
             assert config["machine"]["mixed precision"] is precision
-            with restored(tmp_path / run) as (session, _):
+            with restore_run(tmp_path / run) as (session, _):
                 weights.append(session.run("W2:0"))
         assert (weights[0] != weights[1]).any()
         np.testing.assert_allclose(weights[0], weights[1], atol=0.05)

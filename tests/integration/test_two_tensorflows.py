@@ -30,7 +30,7 @@ TRAIN = "from mnist_cnn import *; train(load_sample(), {run!r}, Recipe(2, 100, 0
 PREDICT = """
 import json
 from mnist_cnn import *
-with restored({run!r}) as (session, model):
+with restore_run({run!r}) as (session, model):
     print(json.dumps(evaluate(session, model, load_sample().test).predictions.tolist()))
 """
 

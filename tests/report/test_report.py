@@ -114,7 +114,7 @@ def test_the_page_names_the_figures_of_the_run(index, trained):
 
 
 def test_a_recipe_is_called_by_its_name(run, small):
-    config = directory.describe("cnn", ACCURATE, 3, small, tf.__version__, mixed_precision=False)
+    config = directory.describe_run("cnn", ACCURATE, 3, small, tf.__version__, mixed_precision=False)
     directory.write_json(run, "config.json", config)
     assert "recipeaccurate\n" in Page(draw_report(run, small)).text
 

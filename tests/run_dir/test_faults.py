@@ -44,7 +44,7 @@ def test_a_disk_that_fills_in_the_middle_costs_neither_the_run_nor_what_was_save
     said = capsys.readouterr()
     assert [line[:8] for line in said.out.splitlines()] == ["Epoch: 0"] * 4 + ["Accuracy"]
     assert len(re.findall("NOTICE: .*No space left on device.*tries again", said.err)) == 3
-    assert checkpoints.newest(disk / "run", report=pytest.fail)[1]["step"] == 3
+    assert checkpoints.latest_checkpoint(disk / "run", report=pytest.fail)[1]["step"] == 3
     # With room again, it goes on from there to what it would have been.
     subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
     train(small, disk / "run", resume=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mnist_cnn import InputError
 from mnist_cnn.data.idx import IDX_FILES, read_idx
-from mnist_cnn.recipes import plan
+from mnist_cnn.recipes import resolve_config
 from mnist_cnn.run_dir import checkpoints, directory
 
 pytestmark = pytest.mark.slow
@@ -89,7 +89,7 @@ CONFIG = json.dumps(
 def test_config(tmp_path_factory, content):
     run = tmp_path_factory.getbasetemp()
     (run / "config.json").write_bytes(content)
-    one_line_or_success(lambda: plan(directory.read_json(run, "config.json")))
+    one_line_or_success(lambda: resolve_config(directory.read_json(run, "config.json")))
 
 
 HISTORY = (
@@ -119,7 +119,7 @@ def test_checkpoint_discovery(tmp_path_factory, files):
     (run / "checkpoints").mkdir()
     for name, content in files.items():
         (run / "checkpoints" / name).write_bytes(content)
-    found = one_line_or_success(checkpoints.newest, run, lambda line: None)
+    found = one_line_or_success(checkpoints.latest_checkpoint, run, lambda line: None)
     assert found in (None, (None, None))  # none is good
 
 
@@ -130,4 +130,4 @@ def test_checkpoint_discovery(tmp_path_factory, files):
 )
 def test_what_takes_a_json_reader_down(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
-    one_line_or_success(lambda: plan(directory.read_json(tmp_path, "config.json")))
+    one_line_or_success(lambda: resolve_config(directory.read_json(tmp_path, "config.json")))

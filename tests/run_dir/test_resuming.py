@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from mnist_cnn import InputError, Recipe, TrainingFailed, evaluate, restored, train
-from mnist_cnn.recipes import named
+from mnist_cnn import InputError, Recipe, TrainingFailed, evaluate, restore_run, train
+from mnist_cnn.recipes import get_recipe
 from mnist_cnn.run_dir import checkpoints, directory
 
 RECIPE = Recipe(epochs=2, batch_size=100, learning_rate=0.001, keep_prob=0.8)  # 6 steps of `small`
@@ -56,7 +56,7 @@ def test_a_resumed_run_is_equal_to_the_last_bit(small, tmp_path, unbroken, capsy
 
 @pytest.mark.parametrize("name", ["fast", "accurate"])
 def test_a_run_by_another_recipe_resumes_to_the_last_bit_too(small, tmp_path, name):
-    recipe = dataclasses.replace(named(name, "cnn"), epochs=2)
+    recipe = dataclasses.replace(get_recipe(name, "cnn"), epochs=2)
     steps = train(small, tmp_path / "unbroken", recipe)["steps"]
     for stop in (steps // 3, steps - 1):
         train(small, tmp_path / "run", recipe, max_steps=stop, resume=True)
@@ -152,14 +152,14 @@ def test_newer_damaged_checkpoints_do_not_push_out_good_ones(small, stopped, cap
         (stopped / f"checkpoints/step-{step}.index").write_text("")
     train(small, stopped, max_steps=5, resume=True)
     assert capsys.readouterr().err.count("passed over") == 3
-    assert checkpoints.newest(stopped, report=pytest.fail)[1]["step"] == 5
+    assert checkpoints.latest_checkpoint(stopped, report=pytest.fail)[1]["step"] == 5
 
 
 def test_what_a_kill_left_of_a_checkpoint_does_not_spoil_the_next_of_the_same_step(small, stopped):
     left = stopped / "checkpoints/step-6.data-00000-of-00001.tempstate123"
     left.write_text("half of it")
     train(small, stopped, resume=True)
-    assert checkpoints.newest(stopped, report=pytest.fail)[1]["step"] == 6
+    assert checkpoints.latest_checkpoint(stopped, report=pytest.fail)[1]["step"] == 6
     assert not left.exists()
 
 
@@ -167,7 +167,7 @@ def test_evaluation_passes_over_a_damaged_checkpoint_too(small, unbroken, tmp_pa
     shutil.copytree(str(unbroken), str(tmp_path / "run"))
     (tmp_path / "run/checkpoints/step-6.index").write_bytes(b"")
     reported = []
-    with restored(tmp_path / "run", reported.append) as (session, model):
+    with restore_run(tmp_path / "run", reported.append) as (session, model):
         assert session.run(model.global_step) == 3
         evaluate(session, model, small.test)
     assert "step-6" in reported[0]
@@ -192,18 +192,18 @@ def test_the_newest_unfinished_run_is_found(small, tmp_path, monkeypatch):
         train(small, resume=True)
     train(small, "runs/done", RECIPE)
     train(small, "runs/cut short", RECIPE, max_steps=1)
-    assert train(small, resume=True)["run_dir"] == str(directory.RUNS / "cut short")
+    assert train(small, resume=True)["run_dir"] == str(directory.RUNS_DIR / "cut short")
 
 
 def test_a_cost_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoint(small, tmp_path):
     recipe = dataclasses.replace(RECIPE, learning_rate=1e30)
     with pytest.raises(TrainingFailed, match="no longer finite at step .*lower --learning-rate.*checkpoint of step 0"):
         train(small, tmp_path / "run", recipe)
-    assert checkpoints.newest(tmp_path / "run", report=pytest.fail)[1]["step"] == 0
+    assert checkpoints.latest_checkpoint(tmp_path / "run", report=pytest.fail)[1]["step"] == 0
     assert not (tmp_path / "run" / "result.json").exists()
 
 
 def test_a_checkpoint_says_what_the_run_is(stopped):
-    state = checkpoints.newest(stopped, report=pytest.fail)[1]
+    state = checkpoints.latest_checkpoint(stopped, report=pytest.fail)[1]
     assert state["config"] == json.loads((stopped / "config.json").read_text())
     assert (state["step"], len(state["history"])) == (4, 1)
