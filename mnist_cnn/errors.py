@@ -1,25 +1,43 @@
-"""What ends a run early. Messages are one line: what is wrong, where, what to do."""
+"""The errors that users meet. Each message is one line: what is wrong, with which file, what to do."""
+
+import signal
+from typing import Any, Optional
 
 
 class InputError(ValueError):
-    """An argument, a file or a folder that cannot be used. Scripts exit with status 2."""
+    """An argument, a file or a folder that cannot be used. Commands exit with status 2."""
 
 
 class DataNotFound(InputError):
-    """The dataset is not there at all, as opposed to there and damaged."""
+    """The dataset is missing altogether, as opposed to damaged or incomplete."""
+
+
+class RunNotFound(InputError):
+    """There is no run to resume, or no completed run to read."""
 
 
 class NoDigitFound(InputError):
-    """A picture that can be read, with no digit in it."""
+    """The image can be read, but no digit stands out from its background."""
 
 
 class TrainingFailed(RuntimeError):
-    """The run cannot go on, or its result cannot be saved. Scripts exit with status 1."""
+    """The run cannot continue, or its result cannot be saved. Commands exit with status 1.
+
+    `run_dir` is the directory from which the run can be resumed, or None.
+    """
+
+    def __init__(self, message: str, run_dir: Any = None):
+        super().__init__(message)
+        self.run_dir = run_dir
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked the run to stop. Scripts exit with status 128 + `signum`."""
+    """The signal `signum` asked the run to stop. Commands exit with status 128 + `signum`.
 
-    def __init__(self, signum, message="stopped"):
+    `run_dir` is the directory from which the run can be resumed, or None.
+    """
+
+    def __init__(self, signum: int = signal.SIGINT, message: str = "stopped", run_dir: Optional[Any] = None):
         super().__init__(message)
         self.signum = signum
+        self.run_dir = run_dir
