@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mnist_cnn import published
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluation import BATCH_SIZE, evaluate
 from mnist_cnn.files import replace_folder
 from mnist_cnn.recipes import RECIPES, get_recipe, recipe_from_config
 from mnist_cnn.report import plots
-from mnist_cnn.report.page import PUBLISHED_COSTS, render_page
+from mnist_cnn.report.page import render_page
 from mnist_cnn.run_dir import directory
 from mnist_cnn.run_dir.checkpoints import restore_run
 from mnist_cnn.tf1 import tf
@@ -124,7 +125,7 @@ def _draw(measured, history, label, model):
     """PNG files by name."""
     drawn = {"confusion-matrix": plots.confusion(measured.evaluation.confusion_matrix)}
     if history:
-        drawn["learning-curve"] = plots.learning_curve(history, label, PUBLISHED_COSTS[model])
+        drawn["learning-curve"] = plots.learning_curve(history, label, published.COSTS.get(model))
     if measured.mistakes:
         drawn["mistakes"] = plots.mistakes(*measured.mistakes)
     if measured.way:

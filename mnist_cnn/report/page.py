@@ -5,12 +5,7 @@ import html
 import string
 from pathlib import Path
 
-# What the tutorial printed: of its network by epoch, and of both networks at last, on MNIST's test images.
-PUBLISHED_COSTS = {
-    "cnn": [0.356, 0.109, 0.074, 0.057, 0.047, 0.039, 0.034, 0.029, 0.025, 0.022, 0.018, 0.016, 0.015, 0.014, 0.013],
-    "mlp": [],
-}
-PUBLISHED_ACCURACY = {"cnn": 0.9907, "mlp": 0.9837}
+from mnist_cnn import published
 
 _TEMPLATE = Path(__file__).with_name("template.html")
 
@@ -73,14 +68,15 @@ def render_page(name, dataset, model, figures, history, matrix, drawn):
         figures="\n".join(f"<div><dt>{_escaped(key)}<dd>{_escaped(value)}</div>" for key, value in figures.items()),
         way=pictures.pop("way", ""),
         pictures="\n".join(pictures.values()),
-        history=_table(history, PUBLISHED_COSTS[model]),
+        history=_table(history, published.COSTS.get(model)),
     )
 
 
 def _comparison(dataset, model):
     if dataset == "sample":
         return "They are the sample's: do not compare it with the accuracy on MNIST."
-    return f"The tutorial published {PUBLISHED_ACCURACY[model]:.4f} for this network, on MNIST."
+    accuracy = published.ACCURACY.get(model)
+    return f"The tutorial published {accuracy:.4f} for this network, on MNIST." if accuracy else ""
 
 
 def _picture(alt, caption, png, narrow=None):
@@ -93,16 +89,16 @@ def _data_uri(png):
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def _table(history, published):
+def _table(history, published_costs):
     if not history:
         return "<p>The run stopped before its first epoch ended."
     # Soft hyphens: seven columns fit a phone.
-    columns = ["epoch", "cost", *(["pub&shy;lished"] if published else []), "vali&shy;dation", "rate", "s", "images/s"]
+    columns = ["epoch", "cost", *(["pub&shy;lished"] if published_costs else []), "vali&shy;dation", "rate", "s", "images/s"]
     rows = []
     for i, row in enumerate(history):
         cells = [row["epoch"], f"{row['avg_cost']:.3f}"]
-        if published:
-            cells.append(f"{published[i]:.3f}" if i < len(published) else "")
+        if published_costs:
+            cells.append(f"{published_costs[i]:.3f}" if i < len(published_costs) else "")
         cells += [f"{row['validation_accuracy']:.4f}", f"{row['learning_rate']:.2g}"]
         cells += [f"{row['seconds']:.1f}", f"{row['images_per_second']:,.0f}"]
         rows.append("<tr>" + "".join(f"<td>{cell}" for cell in cells))
