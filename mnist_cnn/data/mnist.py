@@ -1,15 +1,12 @@
 """The digits: find the files, verify them, split them, and say which images make up step k."""
 
-import functools
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mnist_cnn.data.augmentation import augment
 from mnist_cnn.data.idx import IDX_FILES, read_idx
 from mnist_cnn.errors import DataNotFound, InputError
 
@@ -100,47 +97,6 @@ def get_data_dir(data_dir=None):
     """The Path of MNIST's files: `data_dir`, else `$MNIST_DATA_DIR`, else a per-user cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mnist_cnn"
     return Path(data_dir or os.environ.get("MNIST_DATA_DIR") or cache).expanduser()
-
-
-def iterate_batches(split, recipe, seed, step):
-    """What the network is fed in step `step` and those after it, without end: each a (images, labels) of Split.batch.
-
-    A function of the arguments alone. Each batch is made while the one before it is in use; `close()` ends that.
-    """
-
-    def make(step):
-        indices = batch_indices(len(split), recipe.batch_size, seed, step)
-        images, labels = split.batch(indices)
-        if recipe.augmentation:
-            images = augment(split.images[indices], recipe.augmentation, seed, step)
-        return images, labels
-
-    with ThreadPoolExecutor(1) as background:
-        coming = background.submit(make, step)
-        while True:
-            step += 1
-            batch, coming = coming.result(), background.submit(make, step)
-            yield batch
-
-
-def batch_indices(size, batch_size, seed, step):
-    """Which of `size` images make up step `step`: int64 [batch_size], a function of its arguments alone.
-
-    Every pass takes each image once, in an order of its own; a batch that reaches the end of
-    a pass is filled up from the next.
-    """
-    epoch, start = divmod(step * batch_size, size)
-    indices = _shuffled(size, seed, epoch)[start : start + batch_size]
-    if len(indices) < batch_size:
-        rest = batch_size - len(indices)
-        indices = np.concatenate([indices, _shuffled(size, seed, epoch + 1)[:rest]])
-    return indices
-
-
-@functools.lru_cache(maxsize=2)
-def _shuffled(size, seed, epoch):
-    # RandomState: its streams are frozen, those of default_rng may change between NumPy versions.
-    return np.random.RandomState([seed, epoch]).permutation(size)
 
 
 def _find(folder, name):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mnist_cnn import DataNotFound, InputError, load_mnist, load_sample
-from mnist_cnn.data.mnist import batch_indices
+from mnist_cnn.data.batching import batch_indices
 
 NAMES = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
 

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 FIRST_COSTS = """
 import json
 from mnist_cnn import build_model, load_mnist
-from mnist_cnn.data.mnist import batch_indices
+from mnist_cnn.data.batching import batch_indices
 from mnist_cnn.tf1 import tf
 train = load_mnist({mnist_dir!r}).train
 with tf.Graph().as_default(), tf.Session() as sess:
