@@ -1,24 +1,22 @@
-"""The tutorial's MNIST network, in TensorFlow's 1.x style, on TensorFlow 1.15 and 2."""
+"""The MNIST tutorial's network in TensorFlow's 1.x style, on TensorFlow 1.15 and 2."""
 
 import importlib
+from typing import TYPE_CHECKING, Any, List
 
 __version__ = "0.1.0"
 
-_HOME = {
+_LAZY_EXPORTS = {
     "Dataset": "data.mnist",
     "Split": "data.mnist",
     "load_mnist": "data.mnist",
     "load_sample": "data.sample",
     "read_data_sets": "input_data",
     "build_model": "model",
-    "ACCURATE": "recipes",
     "Augmentation": "recipes",
-    "DENSE": "recipes",
-    "FAST": "recipes",
-    "ORIGINAL": "recipes",
+    "RECIPES": "recipes",
     "Recipe": "recipes",
     "evaluate": "evaluation",
-    "restored": "run_dir.checkpoints",
+    "restore_run": "run_dir.checkpoints",
     "train": "trainer",
     "Classifier": "inference.classifier",
     "Prediction": "inference.classifier",
@@ -27,19 +25,34 @@ _HOME = {
     "DataNotFound": "errors",
     "InputError": "errors",
     "NoDigitFound": "errors",
+    "RunNotFound": "errors",
     "Stopped": "errors",
     "TrainingFailed": "errors",
 }
-# `from mnist_cnn import *` must not need extras.
-__all__ = sorted(name for name, home in _HOME.items() if home not in ("inference.preprocessing", "report.draw"))
+# `from mnist_cnn import *` must work without the optional dependencies.
+__all__ = sorted(name for name in _LAZY_EXPORTS if name not in ("prepare", "draw_report"))
+
+if TYPE_CHECKING:
+    from mnist_cnn.data.mnist import Dataset, Split, load_mnist
+    from mnist_cnn.data.sample import load_sample
+    from mnist_cnn.errors import DataNotFound, InputError, NoDigitFound, RunNotFound, Stopped, TrainingFailed
+    from mnist_cnn.evaluation import evaluate
+    from mnist_cnn.inference.classifier import Classifier, Prediction
+    from mnist_cnn.inference.preprocessing import prepare
+    from mnist_cnn.input_data import read_data_sets
+    from mnist_cnn.model import build_model
+    from mnist_cnn.recipes import RECIPES, Augmentation, Recipe
+    from mnist_cnn.report.draw import draw_report
+    from mnist_cnn.run_dir.checkpoints import restore_run
+    from mnist_cnn.trainer import train
 
 
-def __getattr__(name):
-    # On first use (PEP 562), so that reading data or `--help` need not wait for TensorFlow.
-    if name not in _HOME:
+def __getattr__(name: str) -> Any:
+    # Lazy imports (PEP 562): loading data or printing --help must not import TensorFlow.
+    if name not in _LAZY_EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY_EXPORTS[name]}"), name)
 
 
-def __dir__():
-    return sorted([*globals(), *_HOME])
+def __dir__() -> List[str]:
+    return sorted([*globals(), *_LAZY_EXPORTS])

@@ -1,26 +1,34 @@
-"""How good the network is. In batches: memory does not grow with the number of images."""
+"""Batched evaluation: accuracy and confusion matrix. Memory does not grow with the number of images."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-BATCH_SIZE = 250  # no slower than 10,000 at once, which takes 1 GB more
+from mnist_cnn.data.mnist import Split
+from mnist_cnn.model import NUM_CLASSES, Model
+
+BATCH_SIZE = 250  # as fast as 10,000 at once, which needs 1 GB more memory
 
 
 class Evaluation(NamedTuple):
-    """`accuracy` in [0, 1]; `confusion_matrix` int64 [10, 10], rows the true digits, columns the
-    predicted ones; `predictions` int64 [N] in 0..9."""
+    """Result of `evaluate`."""
 
-    accuracy: float
-    confusion_matrix: np.ndarray
-    predictions: np.ndarray
+    accuracy: float  # in [0, 1]
+    confusion_matrix: np.ndarray  # int64 [10, 10]: rows are labels, columns are predictions
+    predictions: np.ndarray  # int64 [N] in 0..9
 
 
-def evaluate(session, model, split):
-    """Runs a Model over a Split, without dropout, and returns an Evaluation."""
+def evaluate(session: Any, model: Model, split: Split) -> Evaluation:
+    """Evaluates a model on a split, without dropout.
+
+    Args:
+      session: a tf.Session with the model's weights.
+      model: the Model to evaluate.
+      split: the images and labels.
+    """
     starts = range(0, len(split), BATCH_SIZE)
     batches = (split.batch(slice(start, start + BATCH_SIZE))[0] for start in starts)
     predictions = np.concatenate([session.run(model.predictions, {model.images: images}) for images in batches])
-    confusion_matrix = np.zeros([10, 10], np.int64)
+    confusion_matrix = np.zeros([NUM_CLASSES, NUM_CLASSES], np.int64)
     np.add.at(confusion_matrix, (split.labels, predictions), 1)
     return Evaluation(confusion_matrix.trace() / len(split), confusion_matrix, predictions)

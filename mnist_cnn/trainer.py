@@ -1,256 +1,305 @@
-"""The session loop. It can be killed at any instant, and goes on from its newest checkpoint to the same bits."""
+"""The session loop. Crash-safe: a run resumes from its latest checkpoint with bit-identical results."""
 
 import contextlib
+import logging
 import math
 import sys
 import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Union
 
+import numpy as np
 from tqdm import tqdm
 
-from mnist_cnn.data.mnist import iterate_batches
+from mnist_cnn.data.batching import iterate_batches
+from mnist_cnn.data.mnist import Dataset
 from mnist_cnn.errors import InputError, Stopped, TrainingFailed
 from mnist_cnn.evaluation import evaluate
-from mnist_cnn.model import build_model
-from mnist_cnn.recipes import check_int, check_positive, resolve_config
+from mnist_cnn.model import Model, build_model
+from mnist_cnn.recipes import Recipe, check_int
 from mnist_cnn.run_dir import checkpoints, directory
+from mnist_cnn.run_dir.config import RunConfig, check_resume_compatible, describe_run, resolve_config
 from mnist_cnn.run_dir.signals import GracefulShutdown
 from mnist_cnn.run_dir.summaries import Summaries
 from mnist_cnn.tf1 import new_session, tf
 
+logger = logging.getLogger(__name__)
+
 
 def train(
-    dataset,
-    run_dir=None,
-    recipe=None,
-    seed=None,
-    max_steps=None,
-    model=None,
-    resume=False,
-    checkpoint_secs=30,
-    mixed_precision=False,
-    after_step=None,
-    target="",
-    build=build_model,
-):
+    dataset: Dataset,
+    run_dir: Union[str, Path, None] = None,
+    recipe: Union[str, Recipe, None] = None,
+    seed: Optional[int] = None,
+    max_steps: Optional[int] = None,
+    model: Optional[str] = None,
+    resume: bool = False,
+    checkpoint_secs: float = 30,
+    mixed_precision: bool = False,
+) -> Dict[str, Any]:
     """Trains a network on a Dataset and writes a run directory.
 
-    Prints the tutorial's lines to stdout: the average cost of each epoch and at last the test accuracy.
-    A progress bar shows on stderr where that is a terminal. As in the tutorial, an epoch is
+    Prints the tutorial's lines to stdout: the average cost of each epoch, and finally the test accuracy.
+    Shows a progress bar on stderr if that is a terminal. As in the tutorial, an epoch is
     len(dataset.train) // recipe.batch_size steps.
 
     Args:
       dataset: a Dataset, from `load_mnist()` or `load_sample()`.
-      run_dir: a new or empty folder, by default runs/<date-time>; to resume, a run's folder, by default
-        that of the newest unfinished run in runs/.
-      recipe: "original", "fast", "accurate" or a Recipe; by default what a resumed run had, else the one
-        published for the model.
-      seed: an int in 0..2³²-1, which alone decides all that is random; by default what a resumed run had, else 1.
-      max_steps: where to stop if the recipe would take more steps; the run is then not "completed".
-      model: "cnn" or "mlp"; by default what a resumed run had, else "cnn".
-      resume: go on from the newest good checkpoint, to the same bits as if the run had not been stopped.
-      checkpoint_secs: seconds from one checkpoint to the next; there is one at each epoch's end, too.
-      mixed_precision: let convolutions and products be computed in bfloat16.
-      after_step: called with nothing after each step.
-      target, build: on a cluster, the target of its sessions, and what is called in place of `build_model`.
+      run_dir: a new or empty directory; default: runs/<date-time>. With `resume`, the directory of the run; default:
+        that of the latest unfinished run in runs/.
+      recipe: "original", "fast", "accurate" or a Recipe; default: the resumed run's, otherwise the one that the
+        model was published with.
+      seed: an int in 0..2³²-1, which determines everything random; default: the resumed run's, otherwise 1.
+      max_steps: upper limit on the number of steps. A run that it cuts short is not "completed".
+      model: "cnn" or "mlp"; default: the resumed run's, otherwise "cnn".
+      resume: continue from the latest undamaged checkpoint, bit-identical to an uninterrupted run.
+      checkpoint_secs: seconds between checkpoints; a checkpoint is also written at the end of each epoch.
+      mixed_precision: compute convolutions and matrix products in bfloat16.
 
     Returns:
-      A dict, as in the run's result.json: completed, dataset, model, steps, test_accuracy,
-      validation_accuracy (the newest epoch's, or None), train_seconds and checkpoint_seconds
-      (of steps and of checkpoints alone; the latter of this process), run_dir.
+      The content of the run's result.json: completed, dataset, model, steps, test_accuracy,
+      validation_accuracy (after the last finished epoch, or None), train_seconds (time in training steps),
+      checkpoint_seconds (time in checkpointing, for this process only), run_dir.
 
     Raises:
-      InputError: an argument is out of its range, or differs from what a resumed run had,
-        or `run_dir` cannot be used, or all its checkpoints are damaged.
-      TrainingFailed: the cost is no longer finite, or the run's first or last checkpoint cannot be written.
-      Stopped: Ctrl-C, SIGTERM or SIGHUP came; the step was finished and saved. A second one stops at once.
+      InputError: an argument is out of its range or differs from the resumed run's, or `run_dir` cannot be
+        used, or all its checkpoints are damaged.
+      TrainingFailed: the cost became NaN or infinite, or the run's first or last checkpoint cannot be written.
+      Stopped: SIGINT, SIGTERM or SIGHUP was received. The current step was finished and saved. A second signal
+        stops immediately.
     """
-    config = None
-    if resume:
-        run_dir, config = directory.find_run_to_resume(run_dir)
-    model, recipe, seed = resolve_config(config, model, recipe, seed)
-    check_int("batch_size", recipe.batch_size, 1, len(dataset.train))
-    if max_steps is not None:
-        check_int("max_steps", max_steps, 1)
-    check_positive("checkpoint_secs", checkpoint_secs)
-
-    with tf.Graph().as_default(), new_session(mixed_precision, target) as session, directory.open_run_dir(run_dir, resume) as run:
-        training = _Training(run, session, dataset, model, recipe, seed, mixed_precision, build)
-        last_step = min(training.steps, max_steps or training.steps)
-        training.begin(resume, last_step)
-        unsaved = training.go_on(last_step, checkpoint_secs, after_step)
-        result = {
-            "completed": last_step == training.steps,
-            "dataset": dataset.name,
-            "model": model,
-            "steps": last_step,
-            **training.figures(),
-            "run_dir": str(run),
-        }
-        _print(f"Accuracy: {result['test_accuracy']:.4f}")
-        try:
-            directory.write_json(run, "result.json", result)
-        except OSError as error:
-            unsaved = unsaved or error
-        if unsaved:
-            raise TrainingFailed(f"the run is done, but cannot be saved: {unsaved}") from unsaved
-    return result
+    config = resolve_config(run_dir, resume, model, recipe, seed, max_steps, checkpoint_secs, mixed_precision)
+    return Trainer(dataset, config).run()
 
 
-class _Training:
-    """A run under way: its session, and what is saved of it."""
+@dataclass
+class TrainingState:
+    """Everything resumable that is not a TensorFlow variable."""
 
-    def __init__(self, run, session, dataset, model, recipe, seed, mixed_precision, build):
-        self.run, self.session, self.dataset, self.recipe, self.seed = run, session, dataset, recipe, seed
-        self.steps_per_epoch = len(dataset.train) // recipe.batch_size
-        self.steps = self.steps_per_epoch * recipe.epochs
+    config: Dict[str, Any]  # the content of config.json
+    step: int = 0
+    epoch_cost: float = 0.0  # sum of the costs since the start of the epoch
+    epoch_seconds: float = 0.0  # time in training steps since the start of the epoch
+    history: List[Dict[str, Any]] = field(default_factory=list)  # rows of history.csv
+
+
+class Trainer:
+    """One training run. A subclass may replace the session and the graph, or observe the steps."""
+
+    def __init__(self, dataset: Dataset, config: RunConfig):
+        check_int("batch_size", config.recipe.batch_size, 1, len(dataset.train))
+        self.dataset, self.config, self.recipe = dataset, config, config.recipe
+        self.steps_per_epoch = len(dataset.train) // self.recipe.batch_size
+        self.total_steps = self.steps_per_epoch * self.recipe.epochs
+        self.last_step = min(self.total_steps, config.max_steps or self.total_steps)
+        self.state = TrainingState(describe_run(config, dataset, tf.__version__))
+        self.saved_step: Optional[int] = None
+        self.saved_at = time.monotonic()
+        self.checkpoint_seconds = 0.0
+        self.save_error: Optional[OSError] = None  # of the latest attempt to save
+
+    def run(self) -> Dict[str, Any]:
+        """Trains, evaluates and writes the run directory; returns and raises as `train` does."""
+        config = self.config
+        with tf.Graph().as_default(), self.new_session() as self.session, directory.open_run_dir(
+            config.run_dir, config.resume
+        ) as self.run_dir:
+            self.add_graph()
+            self.initialize_or_restore()
+            self.run_loop()
+            return self.finish()
+
+    def new_session(self) -> Any:
+        """Creates the session."""
+        return new_session(self.config.mixed_precision)
+
+    def build_model(self) -> Model:
+        """Adds the network and its training to the current graph."""
+        return build_model(self.config.model, self.learning_rate, self.config.seed, self.recipe.initial_weights)
+
+    def add_graph(self) -> None:
         self.learning_rate = tf.placeholder(tf.float32, [], "learning_rate")
-        self.network = network = build(model, self.learning_rate, seed, recipe.initial_weights)
-        # Quicker than session.run.
-        self.take_step = session.make_callable(
-            [network.train_op, network.cost],
-            feed_list=[network.images, network.labels, network.keep_prob, self.learning_rate],
+        self.model = model = self.build_model()
+        # make_callable skips session.run's parsing of feeds and fetches at each call.
+        self.run_train_op = self.session.make_callable(
+            [model.train_op, model.cost],
+            feed_list=[model.images, model.labels, model.keep_prob, self.learning_rate],
         )
-        with tf.device(network.images.device):  # of a cluster the host where the run is
-            self.saver = checkpoints.saver()
-            self.summaries = Summaries(run, session)
-            self.finite = tf.reduce_all([tf.reduce_all(tf.is_finite(weights)) for weights in tf.trainable_variables()])
-        # Beside the variables, this is all there is to a run's state.
-        config = directory.describe_run(model, recipe, seed, dataset, tf.__version__, mixed_precision)
-        self.state = {"step": 0, "epoch_cost": 0.0, "epoch_seconds": 0.0, "history": [], "config": config}
-        self.saved_step, self.saved_at, self.checkpoint_seconds = None, time.monotonic(), 0.0
+        with tf.device(model.images.device):  # on a cluster, pin to the chief
+            self.saver = checkpoints.make_saver()
+            self.summaries = Summaries(self.run_dir, self.session, model)
+            self.weights_are_finite = tf.reduce_all(
+                [tf.reduce_all(tf.is_finite(weight)) for weight in model.weights.values()]
+            )
 
-    def begin(self, resume, last_step):
-        """At step 0, or where the newest good checkpoint is; all that can be written anew is."""
-        prefix, state = checkpoints.latest_checkpoint(self.run, _notice) if resume else (None, None)
-        if state is not None:
-            config = self.state["config"]
-            for line in directory.check_resume_compatible(self.run, state["config"], config):
-                _notice(line)
-            if state["step"] > last_step:
-                raise InputError(f"{self.run} has taken {state['step']} steps already, and was asked for {last_step}")
+    def initialize_or_restore(self) -> None:
+        """Initialises at step 0 or restores the latest checkpoint; rewrites the run's text files."""
+        run_dir, config = self.run_dir, self.state.config
+        prefix, saved_state = checkpoints.latest_checkpoint(run_dir) if self.config.resume else (None, None)
+        if saved_state is not None:
+            for warning in check_resume_compatible(run_dir, saved_state["config"], config):
+                logger.warning(warning)
+            if saved_state["step"] > self.last_step:
+                raise InputError(f"{run_dir} is already at step {saved_state['step']}; requested only {self.last_step}")
             checkpoints.restore(self.session, self.saver, prefix)
-            self.state, self.saved_step = {**state, "config": config}, state["step"]
+            self.state = TrainingState(**{**saved_state, "config": config})
+            self.saved_step = self.state.step
         else:
-            if resume:
-                _notice(f"{self.run} has no checkpoint yet: training begins at step 0")
+            if self.config.resume:
+                logger.warning("%s has no checkpoint yet: training starts at step 0", run_dir)
             self.session.run(tf.global_variables_initializer())
         try:
             with contextlib.suppress(FileNotFoundError):
-                (self.run / "result.json").unlink()
-            directory.write_json(self.run, "config.json", self.state["config"])
-            directory.write_history(self.run, self.state["history"])
+                (run_dir / "result.json").unlink()
+            directory.write_json(run_dir, "config.json", config)
+            directory.write_history(run_dir, self.state.history)
             if self.saved_step is None:
                 self.save()
-            self.summaries.begin(self.state["step"])
+            self.summaries.start(self.state.step)
         except OSError as error:
             raise TrainingFailed(f"the run cannot be saved, so it does not start: {error}") from error
-        for row in self.state["history"]:
-            _print(_epoch_line(row))
+        for row in self.state.history:
+            print_line(format_epoch(row))
 
-    def go_on(self, last_step, checkpoint_secs, after_step):
-        """Takes the steps that are left, and saves. Returns the error if in the end that failed, else None."""
-        state, batch_size = self.state, self.recipe.batch_size
-        bar = tqdm(
-            total=last_step * batch_size,
-            initial=state["step"] * batch_size,
+    def run_loop(self) -> None:
+        """Trains until the last step, or until a signal asks to stop."""
+        state = self.state
+        batches = iterate_batches(self.dataset.train, self.recipe, self.config.seed, state.step)
+        with GracefulShutdown() as shutdown, self.progress_bar() as bar, contextlib.closing(
+            batches
+        ), contextlib.closing(self.summaries):
+            while state.step < self.last_step and not shutdown.signum:
+                started = time.perf_counter()
+                images, labels = next(batches)
+                cost = self.train_step(images, labels)
+                self.record_step(cost, len(labels), time.perf_counter() - started)
+                bar.update(len(labels))
+
+                end_of_epoch = state.step % self.steps_per_epoch == 0
+                if end_of_epoch:
+                    self.end_epoch()
+                if end_of_epoch or time.monotonic() - self.saved_at >= self.config.checkpoint_secs:
+                    self.try_to_save()
+                    if self.save_error:
+                        logger.warning("%s; continuing, will retry at the next checkpoint", self.save_error)
+                if end_of_epoch:
+                    print_line(format_epoch(state.history[-1]))
+
+            if self.saved_step != state.step:
+                self.try_to_save()
+            if shutdown.signum:
+                saved = f"saved up to step {self.saved_step} ({self.save_error})" if self.save_error else "saved"
+                message = f"stopped after step {state.step} of {self.last_step}, {saved}"
+                raise Stopped(shutdown.signum, message, self.run_dir)
+
+    def train_step(self, images: np.ndarray, labels: np.ndarray) -> float:
+        """Takes one step of Adam and returns the cost of the batch."""
+        learning_rate = self.recipe.learning_rate_at(self.state.step, self.total_steps)
+        _, cost = self.run_train_op(images, labels, self.recipe.keep_prob, learning_rate)
+        self.state.step += 1
+        if not math.isfinite(cost):
+            raise self.not_finite_error("the cost")
+        return cost
+
+    def record_step(self, cost: float, num_images: int, seconds: float) -> None:
+        """Called once after each step, which took `seconds`."""
+        self.state.epoch_cost += float(cost)
+        self.state.epoch_seconds += seconds
+        learning_rate = self.recipe.learning_rate_at(self.state.step - 1, self.total_steps)
+        self.summaries.add_step(self.state.step, cost, learning_rate, num_images, seconds)
+
+    def end_epoch(self) -> None:
+        """Evaluates on the validation split and adds a row to the history."""
+        state = self.state
+        validation_accuracy = evaluate(self.session, self.model, self.dataset.validation).accuracy
+        state.history.append(
+            {
+                "epoch": len(state.history) + 1,
+                "avg_cost": state.epoch_cost / self.steps_per_epoch,
+                "validation_accuracy": validation_accuracy,
+                "learning_rate": self.recipe.learning_rate_at(state.step - 1, self.total_steps),
+                "seconds": state.epoch_seconds,
+                "images_per_second": self.steps_per_epoch * self.recipe.batch_size / state.epoch_seconds,
+            }
+        )
+        state.epoch_cost = state.epoch_seconds = 0.0
+        self.summaries.add_epoch(state.step, validation_accuracy)
+
+    def save(self) -> None:
+        """Writes a checkpoint and history.csv.
+
+        Raises:
+          OSError: they cannot be written.
+          TrainingFailed: a weight became NaN or infinite.
+        """
+        started = self.saved_at = time.monotonic()  # set before saving: also rate-limits retries after a failure
+        if not self.session.run(self.weights_are_finite):
+            raise self.not_finite_error("a weight")
+        history = self.state.history
+        best = max(history, key=lambda row: row["validation_accuracy"], default={"epoch": 0})
+        best_step = best["epoch"] * self.steps_per_epoch
+        checkpoints.save(self.run_dir, self.session, self.saver, asdict(self.state), best_step)
+        directory.write_history(self.run_dir, history)
+        self.saved_step, self.saved_at = self.state.step, time.monotonic()
+        self.checkpoint_seconds += self.saved_at - started
+
+    def try_to_save(self) -> None:
+        """Saves; a full disk must not end the training, so that error is kept in `save_error`."""
+        try:
+            self.save()
+            self.save_error = None
+        except OSError as error:
+            self.save_error = error
+
+    def finish(self) -> Dict[str, Any]:
+        """Evaluates on the test split, prints the accuracy and writes result.json."""
+        history = self.state.history
+        test_accuracy = float(evaluate(self.session, self.model, self.dataset.test).accuracy)
+        result = {
+            "completed": self.last_step == self.total_steps,
+            "dataset": self.dataset.name,
+            "model": self.config.model,
+            "steps": self.last_step,
+            "test_accuracy": test_accuracy,
+            "validation_accuracy": history[-1]["validation_accuracy"] if history else None,
+            "train_seconds": sum(row["seconds"] for row in history) + self.state.epoch_seconds,
+            "checkpoint_seconds": self.checkpoint_seconds,
+            "run_dir": str(self.run_dir),
+        }
+        print_line(f"Accuracy: {test_accuracy:.4f}")
+        try:
+            directory.write_json(self.run_dir, "result.json", result)
+        except OSError as error:
+            self.save_error = self.save_error or error
+        if self.save_error:
+            message = f"the run is done, but cannot be saved: {self.save_error}"
+            raise TrainingFailed(message, self.run_dir) from self.save_error
+        return result
+
+    def progress_bar(self) -> tqdm:
+        batch_size = self.recipe.batch_size
+        return tqdm(
+            total=self.last_step * batch_size,
+            initial=self.state.step * batch_size,
             unit=" images",
             unit_scale=True,
             leave=False,
-            disable=None,  # where stderr is no terminal
+            disable=None,  # show it on terminals only
         )
-        feeding = contextlib.closing(iterate_batches(self.dataset.train, self.recipe, self.seed, state["step"]))
-        with GracefulShutdown() as stop, bar, feeding as batch, contextlib.closing(self.summaries):
-            while state["step"] < last_step and not stop.signum:
-                self.step(batch)
-                bar.update(batch_size)
-                if after_step:
-                    after_step()
-                epoch_ends = state["step"] % self.steps_per_epoch == 0
-                if epoch_ends:
-                    self.end_epoch()
-                if epoch_ends or time.monotonic() - self.saved_at >= checkpoint_secs:
-                    error = self.try_to_save()
-                    if error:
-                        _notice(f"{error}; training goes on, and tries again at the next checkpoint")
-                if epoch_ends:
-                    _print(_epoch_line(state["history"][-1]))
-            unsaved = self.try_to_save() if self.saved_step != state["step"] else None
-            if stop.signum:
-                saved = f"saved up to step {self.saved_step} ({unsaved})" if unsaved else "saved"
-                done = f"stopped after step {state['step']} of {last_step}, {saved}"
-                raise Stopped(stop.signum, f"{done}; to go on: --resume --run-dir {self.run}")
-        return unsaved
 
-    def step(self, batches):
-        started = time.perf_counter()
-        images, labels = next(batches)
-        learning_rate = self.recipe.learning_rate_at(self.state["step"], self.steps)
-        _, cost = self.take_step(images, labels, self.recipe.keep_prob, learning_rate)
-        self.state["step"] += 1
-        if not math.isfinite(cost):
-            raise self.not_finite("the cost")
-        self.state["epoch_cost"] += float(cost)
-        seconds = time.perf_counter() - started
-        self.state["epoch_seconds"] += seconds
-        self.summaries.step(self.state["step"], cost, learning_rate, len(labels), seconds)
-
-    def end_epoch(self):
-        state = self.state
-        state["history"].append(
-            {
-                "epoch": len(state["history"]) + 1,
-                "avg_cost": state["epoch_cost"] / self.steps_per_epoch,
-                "validation_accuracy": evaluate(self.session, self.network, self.dataset.validation).accuracy,
-                "learning_rate": self.recipe.learning_rate_at(state["step"] - 1, self.steps),
-                "seconds": state["epoch_seconds"],
-                "images_per_second": self.steps_per_epoch * self.recipe.batch_size / state["epoch_seconds"],
-            }
-        )
-        state["epoch_cost"] = state["epoch_seconds"] = 0.0
-        self.summaries.epoch(state["step"], state["history"][-1]["validation_accuracy"])
-
-    def save(self):
-        started = self.saved_at = time.monotonic()  # a failure, too, is tried again only after a while
-        if not self.session.run(self.finite):
-            raise self.not_finite("a weight")
-        history = self.state["history"]
-        best = max(history, key=lambda row: row["validation_accuracy"], default={"epoch": 0})
-        checkpoints.save(self.run, self.session, self.saver, self.state, best["epoch"] * self.steps_per_epoch)
-        directory.write_history(self.run, history)
-        self.saved_step, self.saved_at = self.state["step"], time.monotonic()
-        self.checkpoint_seconds += self.saved_at - started
-
-    def try_to_save(self):
-        try:
-            self.save()
-        except OSError as error:
-            return error
-
-    def figures(self):
-        history = self.state["history"]
-        return {
-            "test_accuracy": float(evaluate(self.session, self.network, self.dataset.test).accuracy),
-            "validation_accuracy": history[-1]["validation_accuracy"] if history else None,
-            "train_seconds": sum(row["seconds"] for row in history) + self.state["epoch_seconds"],
-            "checkpoint_seconds": self.checkpoint_seconds,
-        }
-
-    def not_finite(self, what):
+    def not_finite_error(self, name: str) -> TrainingFailed:
         return TrainingFailed(
-            f"{what} is no longer finite at step {self.state['step']}: try a lower --learning-rate; "
+            f"{name} became NaN or infinite at step {self.state.step}: try a lower learning rate; "
             f"the checkpoint of step {self.saved_step} is kept"
         )
 
 
-def _epoch_line(row):
+def format_epoch(row: Dict[str, Any]) -> str:
     return f"Epoch: {row['epoch']:04d} Avg. cost = {row['avg_cost']:.3f}"
 
 
-def _print(line, file=None):
-    # Past the bar, and at once, so that a pipe shows it too.
-    tqdm.write(line, file=file or sys.stdout)
-    (file or sys.stdout).flush()
-
-
-def _notice(line):
-    _print(f"NOTICE: {line}", sys.stderr)
+def print_line(line: str) -> None:
+    """Prints to stdout, above the progress bar and flushed for pipes."""
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()

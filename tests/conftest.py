@@ -81,7 +81,7 @@ def script(tmp_path):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            universal_newlines=True,
+            text=True,
         )
 
     return run
@@ -98,7 +98,7 @@ def python():
             env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            universal_newlines=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -1,4 +1,4 @@
-"""What all scripts share: one-line errors, exit statuses, and a TensorFlow that keeps quiet."""
+"""Shared code of the commands: argument parser, one-line errors, exit statuses, TensorFlow's log level."""
 
 import argparse
 import contextlib
@@ -9,47 +9,71 @@ import os
 import signal
 import sys
 import warnings
-from pathlib import Path
+from types import FrameType
+from typing import Any, Callable, Dict, Iterator, List, NoReturn, Optional, Tuple, Type, Union
 
 from mnist_cnn import cpu
-from mnist_cnn.errors import InputError, Stopped, TrainingFailed
+from mnist_cnn.data.mnist import Dataset
+from mnist_cnn.errors import DataNotFound, InputError, RunNotFound, Stopped, TrainingFailed
 from mnist_cnn.run_dir.signals import SIGNALS
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # in glibc's malloc.h
+# What the user can do about an error, by its class; a text may refer to attributes, as in "{error.run_dir}".
+Hints = Dict[Type[BaseException], str]
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser with --debug and errors of one line."""
+    """An ArgumentParser with --debug, and with errors of one line."""
 
-    def __init__(self, description):
-        # No abbreviations: one would break as soon as a flag with the same beginning is added.
-        super().__init__(description=description, allow_abbrev=False)
+    def __init__(self, prog: Optional[str], description: str):
+        # No abbreviations: they would break when a flag with the same prefix is added.
+        super().__init__(prog or os.path.basename(sys.argv[0]), description=description, allow_abbrev=False)
+        self.hints: Hints = {}
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        raise AssertionError("unreachable")
 
-    def add_data_arguments(self):
+    def add_data_arguments(self) -> None:
+        """Adds --data-dir and --mirror."""
         self.add_argument(
             "--data-dir",
             metavar="DIR",
-            help="folder where MNIST's four IDX files are, packed or not, or into which they are downloaded "
-            "(default: $MNIST_DATA_DIR, else a per-user cache folder)",
+            help="folder of MNIST's four IDX files, compressed or not; missing files are downloaded into it "
+            "(default: $MNIST_DATA_DIR, otherwise a per-user cache folder)",
         )
         self.add_argument(
             "--mirror",
             metavar="URL",
-            help="where to download them from (default: $MNIST_MIRROR, else the two public mirrors)",
+            help="server to download them from (default: $MNIST_MIRROR, otherwise the two public mirrors)",
         )
+        self.hints[DataNotFound] = "name the folder of MNIST's four files with --data-dir, or another --mirror"
 
-    def run(self, work):
-        """Calls `work(args)` and exits: 0 done, 1 it failed, 2 the arguments or the data are bad,
-        130, 143, 129 stopped by Ctrl-C, SIGTERM, SIGHUP.
+    def add_run_dir_argument(
+        self, help: str = "directory of the run (default: the latest completed run in runs/)"
+    ) -> None:
+        """Adds --run-dir, for commands that read a run."""
+        self.add_argument("--run-dir", metavar="DIR", help=help)
+        self.hints[RunNotFound] = "train one with train.py, or name a run with --run-dir"
+
+    def run(
+        self,
+        work: Callable[[argparse.Namespace], None],
+        hints: Optional[Hints] = None,
+        argv: Optional[List[str]] = None,
+    ) -> NoReturn:
+        """Parses the arguments, calls `work(args)` and exits.
+
+        Exit status: 0 done; 1 it failed; 2 the arguments or the data are bad; 130, 143, 129 stopped by SIGINT,
+        SIGTERM, SIGHUP.
         """
-        self.add_argument("--debug", action="store_true", help="show tracebacks, and all that TensorFlow says")
-        args = self.parse_args()
+        self.add_argument("--debug", action="store_true", help="show tracebacks and all messages of TensorFlow")
+        args = self.parse_args(argv)
+        _print_notices()
         for signum in SIGNALS:
             if signum != signal.SIGINT and signal.getsignal(signum) == signal.SIG_DFL:  # not under nohup
-                signal.signal(signum, _stop)
+                signal.signal(signum, _raise_stopped)
         try:
             work(args)
             status = 0
@@ -57,60 +81,93 @@ class Parser(argparse.ArgumentParser):
             if args.debug or isinstance(error, SystemExit):
                 raise
             status, message = _explain(error)
-            print(f"{self.prog}: {message}", file=sys.stderr)
+            print_status(f"{self.prog}: {message}{_format_hint(error, {**self.hints, **(hints or {})})}")
         sys.exit(status)
 
 
-def trained_on(run, args):
-    """The Dataset that a run was trained on; `args` are those of `add_data_arguments`."""
+def load_run_dataset(run_dir: Any, args: argparse.Namespace) -> Dataset:
+    """Loads the Dataset that a run was trained on; `args` has the flags of `add_data_arguments`."""
     from mnist_cnn import load_mnist, load_sample
     from mnist_cnn.run_dir import directory
 
-    dataset = directory.read_json(run, "config.json").get("dataset")
+    dataset = directory.read_json(run_dir, "config.json").get("dataset")
     if isinstance(dataset, dict) and dataset.get("name") == "sample":
         return load_sample()
     return load_mnist(args.data_dir, args.mirror)
 
 
-def load_tensorflow(debug):
-    """Once the arguments are known to be good: loading takes seconds. Silences it, unless `debug`."""
+def load_tensorflow(debug: bool) -> None:
+    """Imports TensorFlow, silenced unless `debug`. Takes seconds: call it after argument validation."""
     _keep_freed_memory()
-    _prepare_intels_build()
+    _configure_intel_mkl_build()
     if not debug:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         warnings.simplefilter("ignore")
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with contextlib.ExitStack() if debug else stderr_closed():
+    with contextlib.ExitStack() if debug else suppress_stderr():
         import mnist_cnn.tf1  # noqa: F401
 
 
-def _keep_freed_memory():
-    # Else glibc hands the memory of a step's large tensors back to the system again and again, and
-    # TensorFlow 1.15 takes up to 1,600 page faults a step, which cost 5 to 15 % of its time.
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_TRIM_THRESHOLD, 2**30)
-        mallopt(_M_MMAP_THRESHOLD, 2**25)  # the most that glibc takes
-
-
-def _prepare_intels_build():
-    """The best settings for intel-tensorflow 1.15.2, as measured. Other builds do not read them."""
-    os.environ.setdefault("KMP_BLOCKTIME", "1")  # ms for which idle threads spin: by default 200
-    os.environ.setdefault("KMP_AFFINITY", "granularity=fine,compact,1,0")
-    if cpu.is_amd():
-        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")  # else MKL of that time avoids AVX2 on AMD
-
-
-def notice(*lines):
-    """Says something to people that is no result: on stderr."""
+def print_status(*lines: str) -> None:
+    """Prints to stderr: stdout is for results."""
     print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
-def _stop(signum, frame):
+@contextlib.contextmanager
+def suppress_stderr() -> Iterator[None]:
+    """Discards the output of libraries that write straight to file descriptor 2.
+
+    TensorFlow 2 does so while it loads, and libtiff for damaged files; no setting of theirs prevents it.
+    """
+    with os.fdopen(os.dup(2), "w") as stderr, open(os.devnull, "w") as devnull:
+        faulthandler.enable(stderr)  # a crash, as of TensorFlow on a CPU without AVX, is still reported
+        os.dup2(devnull.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr.fileno(), 2)
+            faulthandler.disable()
+
+
+class _NoticeHandler(logging.Handler):
+    """Prints the package's log records on stderr, above the progress bar, as `NOTICE: …`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm  # a lazy import: --help does not need it
+
+        tqdm.write("NOTICE: " + " ".join(record.getMessage().split()), file=sys.stderr)
+        sys.stderr.flush()
+
+
+def _print_notices() -> None:
+    logger = logging.getLogger("mnist_cnn")
+    logger.addHandler(_NoticeHandler())
+    logger.propagate = False  # libraries may add handlers to the root logger
+
+
+def _keep_freed_memory() -> None:
+    # By default, glibc returns the memory of a step's large tensors to the system again and again. TensorFlow 1.15
+    # then takes up to 1,600 page faults a step, 5 to 15 % of its time.
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_TRIM_THRESHOLD, 2**30)
+        mallopt(_M_MMAP_THRESHOLD, 2**25)  # the largest value that glibc accepts
+
+
+def _configure_intel_mkl_build() -> None:
+    """Sets the fastest settings measured for intel-tensorflow 1.15.2. Other builds do not read them."""
+    os.environ.setdefault("KMP_BLOCKTIME", "1")  # ms for which idle threads spin; default: 200
+    os.environ.setdefault("KMP_AFFINITY", "granularity=fine,compact,1,0")
+    if cpu.is_amd():
+        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")  # the MKL of that build does not use AVX2 on AMD by default
+
+
+def _raise_stopped(signum: int, frame: Optional[FrameType]) -> None:
     raise Stopped(signum)
 
 
-def _explain(error):
+def _explain(error: BaseException) -> Tuple[int, str]:
+    """Returns (exit status, message)."""
     if isinstance(error, KeyboardInterrupt):
         return 128 + getattr(error, "signum", signal.SIGINT), str(error) or "stopped"
     message = " ".join(str(error).split()) or type(error).__name__
@@ -121,16 +178,10 @@ def _explain(error):
     return 1, f"error: {type(error).__name__}: {message[:300]} (--debug shows the traceback)"
 
 
-@contextlib.contextmanager
-def stderr_closed():
-    """For libraries that write to file descriptor 2, which no setting of theirs prevents: TensorFlow 2 while it
-    loads, libtiff on what is damaged.
-    """
-    with os.fdopen(os.dup(2), "w") as stderr, open(os.devnull, "w") as devnull:
-        faulthandler.enable(stderr)  # a crash, as of TensorFlow on a CPU without AVX, is still seen
-        os.dup2(devnull.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr.fileno(), 2)
-            faulthandler.disable()
+def _format_hint(error: BaseException, hints: Hints) -> str:
+    """Returns the hint for the most specific class of the error, "" if there is none or if it lacks the run_dir."""
+    for cls in type(error).__mro__:
+        hint: Union[str, None] = hints.get(cls)
+        if hint and not ("{error.run_dir}" in hint and getattr(error, "run_dir", None) is None):
+            return "; " + hint.format(error=error)
+    return ""

@@ -1,26 +1,27 @@
-"""Prints a trained run's accuracy on the test images of the dataset it was trained on."""
+"""`evaluate`: prints a run's accuracy on the test images of the dataset it was trained on."""
 
-from mnist_cnn.cli.command import Parser, load_tensorflow, notice, trained_on
+import argparse
+from typing import List, Optional
+
+from mnist_cnn.cli.command import Parser, load_run_dataset, load_tensorflow
+
+DESCRIPTION = "Prints a trained run's accuracy on the test images of the dataset it was trained on."
 
 
-def main():
-    parser = Parser(__doc__)
-    parser.add_argument("--run-dir", metavar="DIR", help="default: the newest completed run in runs/")
+def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
+    parser = Parser(prog, DESCRIPTION)
+    parser.add_run_dir_argument()
     parser.add_data_arguments()
-    parser.run(work)
+    parser.run(evaluate, argv=argv)
 
 
-def work(args):
+def evaluate(args: argparse.Namespace) -> None:
     from mnist_cnn.run_dir import directory
 
-    run = args.run_dir or directory.latest_run(completed=True)
-    dataset = trained_on(run, args)
+    run_dir = args.run_dir or directory.latest_run(completed=True)
+    dataset = load_run_dataset(run_dir, args)
     load_tensorflow(args.debug)
     from mnist_cnn import evaluate, restore_run
 
-    with restore_run(run, report=notice) as (session, model):
+    with restore_run(run_dir) as (session, model):
         print(f"Accuracy: {evaluate(session, model, dataset.test).accuracy:.4f}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,28 +1,29 @@
-"""Reads digits in picture files: prints a line `IMAGE: 7 (0.998)` for each, the class and its probability."""
+"""`predict`: reads the digits in image files and prints the class and probability of each."""
 
 import contextlib
 import io
 import json
 import sys
 from pathlib import Path
+from typing import List, Optional
 
-from mnist_cnn.cli.command import Parser, load_tensorflow, notice, stderr_closed
+from mnist_cnn.cli.command import Parser, load_tensorflow, print_status, suppress_stderr
 from mnist_cnn.errors import InputError, NoDigitFound
 
 BATCH_SIZE = 250  # pictures prepared before the network reads them
 
 
-def main():
+def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     parser = Parser(
-        __doc__ + " A picture without a digit is `IMAGE: no digit found`. What cannot be read is a line on stderr, "
-        "the others are still read, and the exit status is 2."
+        prog,
+        "Reads digits in picture files: prints a line `IMAGE: 7 (0.998)` for each, the class and its probability. "
+        "A picture without a digit is `IMAGE: no digit found`. What cannot be read is a line on stderr, "
+        "the others are still read, and the exit status is 2.",
     )
     add = parser.add_argument
     add("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, GIF, BMP, TIFF or WebP, of any size and colours")
-    add(
-        "--run-dir",
-        metavar="DIR",
-        help="a run, or the folder of an exported model (default: the newest completed run in runs/)",
+    parser.add_run_dir_argument(
+        "a run, or the folder of an exported model (default: the latest completed run in runs/)"
     )
     add(
         "--json",
@@ -36,7 +37,7 @@ def main():
         help="save each picture and beside it what the network saw of it: into the folder PATH, as 0001-NAME.png and "
         "so on, or of a single IMAGE into PATH where that ends in .png",
     )
-    parser.run(work)
+    parser.run(work, argv=argv)
 
 
 def work(args):
@@ -50,7 +51,7 @@ def work(args):
 
     sys.stdout.reconfigure(errors="backslashreplace")  # names of files can be any bytes
     all_good = True
-    with Classifier.load(folder, report=notice) as classifier:
+    with Classifier.load(folder) as classifier:
         for start in range(0, len(args.images), BATCH_SIZE):
             for line in lines(args, classifier, start):
                 all_good &= "error" not in line
@@ -68,7 +69,7 @@ def lines(args, classifier, start):
     results, digits = [], []
     for number, image in enumerate(args.images[start : start + BATCH_SIZE], start=start + 1):
         try:
-            with contextlib.ExitStack() if args.debug else stderr_closed():
+            with contextlib.ExitStack() if args.debug else suppress_stderr():
                 digit = prepare(image)
         except NoDigitFound:
             results.append({"image": image, "class": None})
@@ -109,14 +110,10 @@ def show(image, digit, path, number):
 
 def say(result, as_json):
     if "error" in result:
-        notice(f"predict.py: error: {' '.join(result['error'].split())}")
+        print_status(f"predict.py: error: {' '.join(result['error'].split())}")
     if as_json:
         print(json.dumps(result), flush=True)
     elif "probability" in result:
         print(f"{result['image']}: {result['class']} ({result['probability']:.3f})", flush=True)
     elif "error" not in result:
         print(f"{result['image']}: no digit found", flush=True)
-
-
-if __name__ == "__main__":
-    main()

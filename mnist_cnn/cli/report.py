@@ -1,25 +1,26 @@
-"""Draws a trained run: its pictures and a page that shows them, into RUN/report/. Prints where the page is."""
+"""`report`: draws plots of a trained run, and a page that shows them."""
 
-from mnist_cnn.cli.command import Parser, load_tensorflow, notice, trained_on
+import argparse
+from typing import List, Optional
+
+from mnist_cnn.cli.command import Parser, load_run_dataset, load_tensorflow
+
+DESCRIPTION = "Draws a trained run into RUN/report/: plots, and an HTML page that shows them. Prints the page's path."
 
 
-def main():
-    parser = Parser(__doc__)
-    parser.add_argument("--run-dir", metavar="DIR", help="default: the newest completed run in runs/")
+def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
+    parser = Parser(prog, DESCRIPTION)
+    parser.add_run_dir_argument()
     parser.add_data_arguments()
-    parser.run(work)
+    parser.run(report, argv=argv)
 
 
-def work(args):
+def report(args: argparse.Namespace) -> None:
     from mnist_cnn.run_dir import directory
 
-    run = args.run_dir or directory.latest_run(completed=True)
-    dataset = trained_on(run, args)
+    run_dir = args.run_dir or directory.latest_run(completed=True)
+    dataset = load_run_dataset(run_dir, args)
     load_tensorflow(args.debug)
     from mnist_cnn import draw_report
 
-    print(draw_report(run, dataset, report=notice))
-
-
-if __name__ == "__main__":
-    main()
+    print(draw_report(run_dir, dataset))

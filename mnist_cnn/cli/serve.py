@@ -1,26 +1,28 @@
-"""Serves a page on which one draws a digit and sees the network think, and TensorFlow Serving's REST form.
-
-Prints its address once it answers. Ctrl-C and SIGTERM end it: what has been asked until then is answered.
-"""
+"""`serve`: serves a page to draw digits on, and TensorFlow Serving's REST API."""
 
 import gc
 import logging
 import os
 import signal
 import sys
+from typing import List, Optional
 
-from mnist_cnn.cli.command import Parser, load_tensorflow, notice
+from mnist_cnn.cli.command import Hints, Parser, load_tensorflow
 from mnist_cnn.recipes import check_int
 from mnist_cnn.run_dir.signals import SIGNALS
 
+DESCRIPTION = (
+    "Serves a page to draw digits on, which shows the network's activations, and TensorFlow Serving's REST API. "
+    "Prints its address when it is ready. Ctrl-C and SIGTERM stop it after it has answered the requests received so far."
+)
+HINTS: Hints = {}
 
-def main():
-    parser = Parser(__doc__)
+
+def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
+    parser = Parser(prog, DESCRIPTION)
     add = parser.add_argument
-    add(
-        "--run-dir",
-        metavar="DIR",
-        help="a run, or the folder of an exported model (default: the newest completed run in runs/)",
+    parser.add_run_dir_argument(
+        "a run, or the folder of an exported model (default: the latest completed run in runs/)"
     )
     add("--host", default="127.0.0.1", help="the address to listen at (default: %(default)s, this machine alone)")
     add(
@@ -30,7 +32,7 @@ def main():
         metavar="N",
         help="default: %(default)s, which is TensorFlow Serving's too; 0 takes a free one",
     )
-    parser.run(work)
+    parser.run(work, HINTS, argv)
 
 
 def work(args):
@@ -47,7 +49,7 @@ def work(args):
     from mnist_cnn.server.app import create_app
     from mnist_cnn.server.http import Server
 
-    with Classifier.load(folder, report=notice) as classifier:
+    with Classifier.load(folder) as classifier:
         server = Server(create_app(classifier), args.host, args.port)
         for signum in SIGNALS:
             if signal.getsignal(signum) != signal.SIG_IGN:  # as under nohup
@@ -58,7 +60,3 @@ def work(args):
         # Else the thread that reads and writes waits 5 ms for each of 128 connections, and some are never answered.
         sys.setswitchinterval(1e-4)
         server.run()
-
-
-if __name__ == "__main__":
-    main()

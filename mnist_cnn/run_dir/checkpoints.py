@@ -1,144 +1,176 @@
-"""Checkpoints that hold: TensorFlow's files, and beside them a record that is written last.
+"""Crash-safe checkpoints: tf.train.Saver's files plus a manifest, which is written last as a commit marker.
 
-checkpoints/step-550.json holds the SHA-256 of the files of step-550, the state of the run that is not in
-TensorFlow's variables, and the SHA-256 of both. No record, or one that does not fit: no checkpoint.
+The manifest checkpoints/step-550.json holds the SHA-256 of each file of step-550, the state of the run that is not
+in TensorFlow's variables, and the SHA-256 of both. A checkpoint without a valid manifest is ignored.
 """
 
 import contextlib
 import hashlib
 import json
+import logging
 import re
 from pathlib import Path
+from typing import Any, Dict, Iterator, Optional, Set, Tuple, Union
 
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import atomic_write, sync
-from mnist_cnn.model import build_model
+from mnist_cnn.model import Model, build_model
 from mnist_cnn.run_dir import directory
 from mnist_cnn.tf1 import new_session, tf
 
-KEPT = 3  # the newest ones, beside the best
+MAX_TO_KEEP = 3  # as in tf.train.Saver; the best checkpoint is kept in addition
 
-# What belongs to a checkpoint. TensorFlow's `*.tempstate*`, which a kill leaves behind, does not.
-_FILE = re.compile(r"step-(\d{1,18})\.(json|index|data-\d{5}-of-\d{5})$")
+# Files of a checkpoint. A killed process may also leave TensorFlow's `*.tempstate*` behind.
+_CHECKPOINT_FILE = re.compile(r"step-(\d{1,18})\.(json|index|data-\d{5}-of-\d{5})$")
+
+logger = logging.getLogger(__name__)
 
 
-def saver():
-    """A Saver for the variables of the current graph, to give to `save` and `restore`."""
-    # It shall delete nothing itself. With relative paths a run can be moved.
+def make_saver() -> Any:
+    """Adds a tf.train.Saver for the variables of the current graph."""
+    # Retention is handled in `save`. Relative paths allow moving the run directory.
     return tf.train.Saver(max_to_keep=None, save_relative_paths=True)
 
 
-def save(run, session, tf_saver, state, best_step=None):
-    """Writes a checkpoint, then removes those that are neither among the newest nor that of `best_step`.
+def save(run_dir: Path, session: Any, saver: Any, state: Dict[str, Any], best_step: Optional[int] = None) -> None:
+    """Writes a checkpoint, then deletes all but the latest MAX_TO_KEEP and that of `best_step`.
 
     Args:
-      state: a dict that JSON can hold, with the "step".
+      run_dir: the run directory.
+      session: a tf.Session with the variables.
+      saver: the Saver of `make_saver`.
+      state: the state of the run apart from TensorFlow's variables, serialisable as JSON; with the key "step".
+      best_step: the step of the checkpoint with the best validation accuracy.
 
     Raises:
-      OSError: it cannot be written; earlier ones are as they were.
+      OSError: the checkpoint cannot be written; earlier ones are unchanged.
     """
-    folder = Path(run, "checkpoints")
+    folder = Path(run_dir, "checkpoints")
     name = f"step-{state['step']}"
     try:
         folder.mkdir(exist_ok=True)
-        tf_saver.save(session, str(folder / "step"), state["step"], write_meta_graph=False)
+        saver.save(session, str(folder / "step"), state["step"], write_meta_graph=False)
         digests = {}
         for path in folder.glob(name + ".*"):
-            if _FILE.match(path.name) and path.suffix != ".json":
+            if _CHECKPOINT_FILE.match(path.name) and path.suffix != ".json":
                 sync(path)
                 digests[path.name] = _sha256(path)
-        record = {"files": digests, "state": state}
-        atomic_write(folder / (name + ".json"), json.dumps({**record, "sha256": _record_sha256(record)}).encode())
+        manifest = {"files": digests, "state": state}
+        content = json.dumps({**manifest, "sha256": _manifest_sha256(manifest)})
+        atomic_write(folder / (name + ".json"), content.encode())
     except (tf.errors.OpError, OSError) as error:
         with contextlib.suppress(OSError):
-            _remove_all_but(folder, _steps(folder))
-        # TensorFlow's message is many lines, of which one holds the system's word.
-        reason = re.search(r"; ([A-Z][^\n;]+)", str(error))
-        reason = reason.group(1) if reason else getattr(error, "strerror", None) or type(error).__name__
-        raise OSError(f"{folder}: the checkpoint of step {state['step']} cannot be written ({reason})") from error
-    # A newer one can only be damaged: the run went on from before it.
-    newest_steps = sorted(step for step in _steps(folder) if step <= state["step"])[-KEPT:]
-    with contextlib.suppress(OSError):  # the next one tries again
-        _remove_all_but(folder, {*newest_steps, best_step})
+            _delete_all_but(folder, _steps_with_manifest(folder))
+        raise OSError(
+            f"{folder}: the checkpoint of step {state['step']} cannot be written ({_os_error(error)})"
+        ) from error
+    # Newer files are left over from before the run was resumed at an earlier step.
+    latest_steps = sorted(step for step in _steps_with_manifest(folder) if step <= state["step"])[-MAX_TO_KEEP:]
+    kept = set(latest_steps) if best_step is None else {*latest_steps, best_step}
+    with contextlib.suppress(OSError):  # the next save retries the deletion
+        _delete_all_but(folder, kept)
 
 
-def newest(run, report):
-    """The newest good checkpoint: (its prefix for TensorFlow, its state), or (None, None) where there is none at all.
+def latest_checkpoint(run_dir: Union[str, Path]) -> Tuple[Optional[str], Optional[Dict[str, Any]]]:
+    """Finds the latest undamaged checkpoint. Logs a warning for each newer one that is damaged.
 
-    Calls `report` with a line about each newer one that is damaged. Raises InputError where all are.
+    Returns:
+      (path prefix for TensorFlow, state), or (None, None) if there is no checkpoint.
+
+    Raises:
+      InputError: all checkpoints are damaged.
     """
-    folder = Path(run, "checkpoints")
-    steps = sorted(_steps(folder), reverse=True)
+    folder = Path(run_dir, "checkpoints")
+    steps = sorted(_steps_with_manifest(folder), reverse=True)
     for step in steps:
         try:
-            return str(folder / f"step-{step}"), _verified(folder, step)
+            return str(folder / f"step-{step}"), _verify(folder, step)
         except InputError as error:
-            report(f"{error}; it is passed over")
+            logger.warning("%s; skipping this checkpoint", error)
     if steps:
-        raise InputError(f"{folder} holds damaged checkpoints only: begin a new run")
+        raise InputError(f"{folder}: all checkpoints are damaged: start a new run")
     return None, None
 
 
-def restore(session, tf_saver, prefix):
-    """Reads the variables of a good checkpoint. Raises InputError where they are not those of the graph."""
+def restore(session: Any, saver: Any, prefix: Optional[str]) -> None:
+    """Restores the variables of a checkpoint.
+
+    Raises:
+      InputError: its variables are not those of the graph.
+    """
     try:
-        tf_saver.restore(session, prefix)
+        saver.restore(session, prefix)
     except (tf.errors.OpError, ValueError) as error:
         raise InputError(f"{prefix} is not a checkpoint of this network ({type(error).__name__})") from error
 
 
 @contextlib.contextmanager
-def restore_run(run, report=print):
-    """`with restore_run(run) as (session, model):` a run's network, with the weights of its newest good checkpoint.
+def restore_run(run_dir: Union[str, Path]) -> Iterator[Tuple[Any, Model]]:
+    """Restores a run's latest undamaged checkpoint: `with restore_run(run_dir) as (session, model):`.
 
-    Calls `report` with a line about each newer one that is damaged. Raises InputError where none is good.
+    Logs a warning for each newer checkpoint that is damaged.
+
+    Raises:
+      RunNotFound: `run_dir` is not a run.
+      InputError: no checkpoint was written, or all are damaged.
     """
-    model = directory.read_json(run, "config.json").get("model")
-    prefix, _ = newest(run, report)
-    if prefix is None:
-        raise InputError(f"{Path(run, 'checkpoints')} holds no checkpoint: the run stopped before its first")
+    model_name = directory.read_json(run_dir, "config.json").get("model")
+    prefix = require_checkpoint(run_dir)
     with tf.Graph().as_default(), new_session() as session:
-        network = build_model(model)
-        restore(session, saver(), prefix)
-        yield session, network
+        model = build_model(model_name)
+        restore(session, make_saver(), prefix)
+        yield session, model
 
 
-def _steps(folder):
-    """The steps that have a record."""
-    matches = [_FILE.match(path.name) for path in folder.glob("step-*.json")]
+def require_checkpoint(run_dir: Union[str, Path]) -> str:
+    """Returns the path prefix of the latest undamaged checkpoint. Raises InputError if there is none."""
+    prefix, _ = latest_checkpoint(run_dir)
+    if prefix is None:
+        raise InputError(f"{Path(run_dir, 'checkpoints')}: no checkpoint was written: start a new run")
+    return prefix
+
+
+def _steps_with_manifest(folder: Path) -> Set[int]:
+    matches = [_CHECKPOINT_FILE.match(path.name) for path in folder.glob("step-*.json")]
     return {int(match.group(1)) for match in matches if match}
 
 
-def _verified(folder, step):
-    """The state of a checkpoint. Raises InputError unless record and files are what was written."""
+def _verify(folder: Path, step: int) -> Dict[str, Any]:
+    """Returns the state in a checkpoint's manifest. Raises InputError if manifest or files are damaged."""
     name = f"step-{step}.json"
-    record = directory.read_json(folder, name)
-    claimed = record.pop("sha256", None)
+    manifest = directory.read_json(folder, name)
+    expected_sha256 = manifest.pop("sha256", None)
     try:
-        if claimed != _record_sha256(record):
-            raise ValueError("its SHA-256 is not that of its content")
-        for file, sha256 in record["files"].items():
+        if expected_sha256 != _manifest_sha256(manifest):
+            raise ValueError("its SHA-256 does not match its content")
+        for file, sha256 in manifest["files"].items():
             if _sha256(folder / file) != sha256:
-                raise ValueError(f"the SHA-256 of {file} is not the recorded one")
+                raise ValueError(f"the SHA-256 of {file} does not match the manifest")
     except OSError as error:
-        raise InputError(f"{folder / name}: its {error.filename} cannot be read ({error.strerror})") from error
+        raise InputError(f"{folder / name}: {error.filename} cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise InputError(f"{folder / name} is damaged: {error}") from error
-    return record["state"]
+    return manifest["state"]
 
 
-def _sha256(path):
+def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _record_sha256(record):
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+def _manifest_sha256(manifest: Dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
-def _remove_all_but(folder, steps):
-    """Whatever a checkpoint or its writing left here, records first, so that none stands for missing files."""
+def _os_error(error: Exception) -> str:
+    # Extract the OS error from TensorFlow's multi-line message.
+    match = re.search(r"; ([A-Z][^\n;]+)", str(error))
+    return match.group(1) if match else getattr(error, "strerror", None) or type(error).__name__
+
+
+def _delete_all_but(folder: Path, steps: Set[int]) -> None:
+    # Delete manifests first, so that none refers to missing files.
     for path in sorted(folder.glob("step-*"), key=lambda path: path.suffix != ".json"):
-        match = _FILE.match(path.name)
+        match = _CHECKPOINT_FILE.match(path.name)
         if not match or int(match.group(1)) not in steps:
             path.unlink()
     sync(folder)

@@ -5,164 +5,128 @@ import csv
 import io
 import itertools
 import json
-import os
-import platform
 import time
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
-import numpy as np
 from filelock import FileLock, Timeout
 
-import mnist_cnn
-from mnist_cnn import cpu
-from mnist_cnn.errors import InputError
+from mnist_cnn.errors import InputError, RunNotFound
 from mnist_cnn.files import atomic_write
-from mnist_cnn.recipes import recipe_from_config
 
 RUNS_DIR = Path("runs")
-LOCK = ".lock"
+LOCK_FILE = ".lock"
+MAX_FILE_SIZE = 2**24  # bytes
+HISTORY_COLUMNS = ("epoch", "avg_cost", "validation_accuracy", "learning_rate", "seconds", "images_per_second")
 
 
 @contextlib.contextmanager
-def open_run_dir(run_dir=None, resume=False):
-    """`with open_run_dir(...) as run:` the Path of a run directory that no other process can open meanwhile.
+def open_run_dir(run_dir: Union[str, Path, None] = None, resume: bool = False) -> Iterator[Path]:
+    """Creates a run directory if necessary, and locks it: `with open_run_dir(...) as run_dir:`.
 
-    A new or empty one, by default runs/<date-time>, made unique; with `resume`, any.
-    Raises InputError where it is in use, cannot be written to, or has something in it without `resume`.
+    Args:
+      run_dir: a new or empty directory; default: runs/<date-time>, made unique.
+      resume: allow a directory that has files in it.
+
+    Raises:
+      InputError: another process uses it, it cannot be written to, or it is not empty and `resume` is False.
     """
     try:
         if run_dir is None:
-            run = _create_unique(time.strftime("%Y-%m-%d_%H-%M-%S"))
+            path = _create_unique(time.strftime("%Y-%m-%d_%H-%M-%S"))
         else:
-            run = Path(run_dir)
-            run.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(str(run / LOCK))  # a dead process leaves none, here or on Windows
+            path = Path(run_dir)
+            path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(str(path / LOCK_FILE))  # the OS releases the lock when the process dies
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise InputError(f"{run} is in use by another process: wait for it, or name another folder") from error
+        raise InputError(f"{path} is in use by another process: wait for it, or choose another directory") from error
     except OSError as error:
         raise InputError(f"{error.filename}: the run cannot be written there ({error.strerror})") from error
     try:
-        if not resume and any(path.name != LOCK for path in run.iterdir()):
-            raise InputError(f"{run} is not empty, and a run is never overwritten: name a new folder, or --resume it")
-        for left_by_a_killed_process in run.glob("*.tmp"):
-            left_by_a_killed_process.unlink()
-        yield run
+        if not resume and any(entry.name != LOCK_FILE for entry in path.iterdir()):
+            raise InputError(
+                f"{path} is not empty, and a run is never overwritten: choose a new directory or resume it"
+            )
+        for stale_tmp in path.glob("*.tmp"):
+            stale_tmp.unlink()
+        yield path
     finally:
         lock.release()
 
 
-def find_run_to_resume(run_dir=None):
-    """The Path of the run to go on with, by default the newest unfinished one in runs/, and its config.json.
+def find_run_to_resume(run_dir: Union[str, Path, None] = None) -> Tuple[Path, Optional[Dict[str, Any]]]:
+    """Returns the run to resume, by default the latest unfinished one in runs/, and its config.json.
 
-    That is None where the run was killed before it had one. Raises InputError where there is no such run.
+    The config is None if the run died before writing it.
+
+    Raises:
+      RunNotFound: there is no unfinished run in runs/.
+      InputError: config.json is damaged.
     """
-    run = Path(run_dir) if run_dir else latest_run(completed=False)
-    return run, read_json(run, "config.json") if (run / "config.json").exists() else None
+    path = Path(run_dir) if run_dir else latest_run(completed=False)
+    return path, read_json(path, "config.json") if (path / "config.json").exists() else None
 
 
-def latest_run(completed):
-    """The Path of the newest run in runs/ that is completed, or is not. Raises InputError where there is none."""
+def latest_run(completed: bool) -> Path:
+    """Returns the latest run in runs/ that is completed, or the latest that is not.
+
+    Raises:
+      RunNotFound: there is none.
+    """
     found = []
     for path in RUNS_DIR.glob("*/config.json"):
-        with contextlib.suppress(InputError, OSError):  # a damaged run hides none of the others
+        with contextlib.suppress(InputError, OSError):  # a damaged run must not hide the others
             result = path.parent / "result.json"
             if (result.exists() and read_json(path.parent, result.name).get("completed") is True) == completed:
                 found.append((path.stat().st_mtime, path.parent))
     if not found:
-        kind = "completed" if completed else "unfinished"
-        raise InputError(f"there is no {kind} run in {RUNS_DIR.resolve()}: train one, or name a run with --run-dir")
+        raise RunNotFound(f"there is no {'completed' if completed else 'unfinished'} run in {RUNS_DIR.resolve()}")
     return max(found)[1]
 
 
-def describe_run(model, recipe, seed, dataset, tensorflow_version, mixed_precision):
-    """What a run is, as a dict for config.json: all that decides its numbers, and where they were computed."""
-    return {
-        "model": model,
-        "recipe": asdict(recipe),
-        "seed": seed,
-        "dataset": {"name": dataset.name, "sha256": dataset.digest()},
-        "machine": {
-            "TensorFlow": tensorflow_version,
-            "CPU": cpu.name(),
-            "number of CPUs": os.cpu_count(),
-            "mixed precision": mixed_precision,
-        },
-        "versions": {
-            "mnist_cnn": mnist_cnn.__version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-        },
-    }
+def write_json(run_dir: Path, name: str, content: Dict[str, Any]) -> None:
+    """Writes a JSON file of the run atomically. Raises OSError if it cannot be written."""
+    atomic_write(Path(run_dir, name), (json.dumps(content, indent=2) + "\n").encode())
 
 
-def check_resume_compatible(run, before, now):
-    """Compares what a run was with what it would go on as. Returns the warnings, a line each.
+def read_json(run_dir: Union[str, Path], name: str) -> Dict[str, Any]:
+    """Reads a JSON file of the run.
 
-    Raises InputError, which names what differs, where it would be another run. More epochs are not, unless
-    the learning rate's schedule depends on them.
+    Raises:
+      RunNotFound: it is missing or cannot be opened.
+      InputError: it is not a JSON object, or larger than MAX_FILE_SIZE.
     """
-    was, would_be = _identity(before), _identity(now)
-    if was["schedule"] == would_be["schedule"] == "constant":
-        del would_be["epochs"]
-    differing = [f"{name} {was[name]}, not {value}" for name, value in would_be.items() if was[name] != value]
-    if differing:
-        raise InputError(f"{run} has {' and '.join(differing)}: resume it as it was, or begin a new run")
-    return [
-        f"{name} was {before['machine'][name]} and is {value}: the run goes on, but not bit for bit"
-        for name, value in now["machine"].items()
-        if before["machine"][name] != value
-    ]
-
-
-def _identity(config):
-    model, recipe, seed = recipe_from_config(config)
-    return {"model": model, **asdict(recipe), "seed": seed, "dataset": config["dataset"]["sha256"]}
-
-
-def write_json(run, name, content):
-    atomic_write(Path(run, name), (json.dumps(content, indent=2) + "\n").encode())
-
-
-def read_json(run, name):
-    """The dict in one of a run's JSON files. Raises InputError where there is no such thing."""
-    path = Path(run, name)
+    path = Path(run_dir, name)
     try:
-        if path.stat().st_size > 2**24:
-            raise ValueError("it is over 16 MB")
-        content = json.loads(path.read_bytes().decode(), parse_int=_parse_int)
+        content = json.loads(_read_text(path), parse_int=_parse_int)
     except OSError as error:
-        raise InputError(f"{run} is not a run: {path} cannot be read ({error.strerror})") from error
+        raise RunNotFound(f"{run_dir} is not a run: {path} cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} is damaged: it holds no JSON object")
+        raise InputError(f"{path} is damaged: it is not a JSON object")
     return content
 
 
-HISTORY_COLUMNS = ("epoch", "avg_cost", "validation_accuracy", "learning_rate", "seconds", "images_per_second")
-
-
-def write_history(run, rows):
-    """`rows`: for each epoch a dict of the HISTORY_COLUMNS."""
+def write_history(run_dir: Path, rows: List[Dict[str, Any]]) -> None:
+    """Writes history.csv atomically: one row per epoch, a dict of the HISTORY_COLUMNS."""
     text = io.StringIO()
     writer = csv.DictWriter(text, HISTORY_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    atomic_write(Path(run, "history.csv"), text.getvalue().encode())
+    atomic_write(Path(run_dir, "history.csv"), text.getvalue().encode())
 
 
-def read_history(run):
-    """For each finished epoch a dict of the HISTORY_COLUMNS: `epoch` an int, the rest floats.
+def read_history(run_dir: Union[str, Path]) -> List[Dict[str, Any]]:
+    """Reads history.csv: for each finished epoch a dict of the HISTORY_COLUMNS; `epoch` is an int, the rest floats.
 
-    Raises InputError where the run has none, or it is damaged.
+    Raises:
+      InputError: it is missing or damaged.
     """
-    path = Path(run, "history.csv")
+    path = Path(run_dir, "history.csv")
     try:
-        if path.stat().st_size > 2**24:
-            raise ValueError("it is over 16 MB")
-        rows = list(csv.reader(path.read_bytes().decode().splitlines()))
+        rows = list(csv.reader(_read_text(path).splitlines()))
         if not rows or tuple(rows[0]) != HISTORY_COLUMNS or any(len(row) != len(rows[0]) for row in rows):
             raise ValueError("its columns are not " + ",".join(HISTORY_COLUMNS))
         return [{**dict(zip(rows[0], map(float, row))), "epoch": _parse_int(row[0])} for row in rows[1:]]
@@ -172,19 +136,26 @@ def read_history(run):
         raise InputError(f"{path} is damaged: {error}") from error
 
 
-def _create_unique(name):
+def _create_unique(name: str) -> Path:
     RUNS_DIR.mkdir(exist_ok=True)
     for attempt in itertools.count(1):
-        run = RUNS_DIR / (name if attempt == 1 else f"{name}_{attempt}")
+        path = RUNS_DIR / (name if attempt == 1 else f"{name}_{attempt}")
         try:
-            run.mkdir()
-            return run
+            path.mkdir()
+            return path
         except FileExistsError:
             continue
+    raise AssertionError("unreachable")
 
 
-def _parse_int(digits):
-    # Old Pythons take minutes for an integer of a million digits.
+def _read_text(path: Path) -> str:
+    if path.stat().st_size > MAX_FILE_SIZE:
+        raise ValueError("it is over 16 MB")
+    return path.read_bytes().decode()
+
+
+def _parse_int(digits: str) -> int:
+    # int() is quadratic in old Pythons (CVE-2020-10735).
     if len(digits) > 20:
         raise ValueError("it holds a number of more than 20 digits")
     return int(digits)

@@ -1,43 +1,50 @@
-"""How a run is stopped from outside."""
+"""Signal handling: a run finishes its step and saves before it stops."""
 
 import signal
 import threading
+from types import FrameType, TracebackType
+from typing import Any, Dict, Optional, Type
 
 from mnist_cnn.errors import InputError, Stopped, TrainingFailed
 
 # Windows has no SIGHUP.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
+_STOPPED_IMMEDIATELY = "stopped immediately; the latest checkpoint is unchanged"
+
 
 class GracefulShutdown:
-    """Between `with` and its end, the first of SIGNALS is noted in `signum`.
+    """Context manager: the first of SIGNALS inside the with-block is recorded in `signum`; a second raises Stopped.
 
-    A second one raises Stopped, and so does an error by which the work ends before it asks for `signum`.
+    If an exception ends the with-block after a signal was recorded, Stopped is raised from it.
     """
 
-    def __init__(self):
-        self.signum = None
-        self._before = {}
+    def __init__(self) -> None:
+        self.signum: Optional[int] = None
+        self._previous_handlers: Dict[int, Any] = {}
 
-    def __enter__(self):
-        if threading.current_thread() is threading.main_thread():  # no other may set handlers
+    def __enter__(self) -> "GracefulShutdown":
+        if threading.current_thread() is threading.main_thread():  # Python allows no other thread to set handlers
             for signum in SIGNALS:
-                # What is ignored, as under nohup, stays ignored.
+                # Signals that are ignored, as under nohup, stay ignored.
                 if signal.getsignal(signum) not in (signal.SIG_IGN, None):
-                    self._before[signum] = signal.signal(signum, self._note)
+                    self._previous_handlers[signum] = signal.signal(signum, self._handle)
         return self
 
-    def __exit__(self, kind, error, traceback):
-        for signum, handler in self._before.items():
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        for signum, handler in self._previous_handlers.items():
             signal.signal(signum, handler)
-        if self.signum and isinstance(error, Exception):  # which kept the request from being heard
+        # Without this, the exception would hide the stop request.
+        if self.signum and isinstance(error, Exception):
             reason = error if isinstance(error, (InputError, TrainingFailed)) else type(error).__name__
-            raise Stopped(self.signum, f"{_AT_ONCE}, and it failed: {reason}") from error
+            raise Stopped(self.signum, f"{_STOPPED_IMMEDIATELY}, and the step failed: {reason}") from error
 
-    def _note(self, signum, frame):
+    def _handle(self, signum: int, frame: Optional[FrameType]) -> None:
         if self.signum:
-            raise Stopped(signum, _AT_ONCE)
+            raise Stopped(signum, _STOPPED_IMMEDIATELY)
         self.signum = signum
-
-
-_AT_ONCE = "stopped at once; the newest checkpoint is as it was"

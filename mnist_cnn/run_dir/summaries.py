@@ -1,37 +1,41 @@
-"""What TensorBoard shows of a run: event files in its directory. Nothing in training depends on them."""
+"""TensorBoard summaries: event files in the run directory. Training does not depend on them."""
 
+from pathlib import Path
+from typing import Any
+
+from mnist_cnn.model import Model
 from mnist_cnn.tf1 import tf
 
-INTERVAL = 10  # steps from one point of a curve to the next
+INTERVAL = 10  # steps between two points of a curve
 
 
 class Summaries:
-    """Of the network in the current graph.
+    """Writes the TensorBoard summaries of one run.
 
-    Curves: every INTERVAL steps cost (that step's), learning_rate and images_per_second, at each epoch's end
-    validation_accuracy. At the beginning and each epoch's end histograms of the weights and, where there are
-    some, an image of the first layer's filters. And the graph.
+    Curves: every INTERVAL steps the step's cost, learning_rate and images_per_second; at the end of each epoch
+    validation_accuracy. At step 0 and at the end of each epoch: histograms of the weights and, for a network whose
+    first layer is a convolution, an image of its filters. Once: the graph.
     """
 
-    def __init__(self, run, session):
-        self._run, self._session, self._writer = run, session, None
-        self._images, self._seconds = 0, 0.0  # since the newest point
-        weights = tf.trainable_variables()
+    def __init__(self, run_dir: Path, session: Any, model: Model):
+        self._run_dir, self._session, self._writer = run_dir, session, None
+        self._images, self._seconds = 0, 0.0  # since the latest point
         with tf.name_scope("summaries"):
-            self._weights = [tf.summary.histogram(variable.op.name, variable) for variable in weights]
-            if weights[0].shape.ndims == 4:
-                self._weights.append(tf.summary.image("filters", _side_by_side(weights[0])))
+            self._weights = [tf.summary.histogram(name, weight) for name, weight in model.weights.items()]
+            if "conv1" in model.activations:
+                filters = next(iter(model.weights.values()))
+                self._weights.append(tf.summary.image("filters", _filter_grid(filters)))
 
-    def begin(self, step):
-        """At step 0 or where a run goes on. Of later steps, TensorBoard then forgets what it has."""
-        # Without a suffix, two files of one second would have one name.
-        self._writer = tf.summary.FileWriter(str(self._run), self._session.graph, filename_suffix=f".{step}")
+    def start(self, step: int) -> None:
+        """Opens the event file. On resume, TensorBoard purges the points of later steps."""
+        # Without a suffix, two files of the same second would have the same name.
+        self._writer = tf.summary.FileWriter(str(self._run_dir), self._session.graph, filename_suffix=f".{step}")
         self._writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), step)
         if step == 0:
             self._add_weights(step)
 
-    def step(self, step, cost, learning_rate, images, seconds):
-        """After each step, which took `seconds` for its `images`."""
+    def add_step(self, step: int, cost: float, learning_rate: float, images: int, seconds: float) -> None:
+        """Adds a step, which took `seconds` for its `images`."""
         self._images += images
         self._seconds += seconds
         if step % INTERVAL == 0:
@@ -39,28 +43,33 @@ class Summaries:
             self._add_scalars(step, cost=cost, learning_rate=learning_rate, images_per_second=speed)
             self._images, self._seconds = 0, 0.0
 
-    def epoch(self, step, validation_accuracy):
+    def add_epoch(self, step: int, validation_accuracy: float) -> None:
+        """Adds the end of an epoch, and flushes the event file."""
         self._add_scalars(step, validation_accuracy=validation_accuracy)
         self._add_weights(step)
         self._writer.flush()
 
-    def close(self):
+    def close(self) -> None:
         if self._writer:
             self._writer.close()
 
-    def _add_scalars(self, step, **values):
+    def _add_scalars(self, step: int, **values: float) -> None:
         summary = tf.Summary(value=[tf.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
         self._writer.add_summary(summary, step)
 
-    def _add_weights(self, step):
+    def _add_weights(self, step: int) -> None:
         for summary in self._session.run(self._weights):
             self._writer.add_summary(summary, step)
 
 
-def _side_by_side(filters, across=8, zoom=16):
-    """Filters [3, 3, 1, n] as one picture [1, height, width, 1], a grey level for 0 between them."""
-    down = filters.shape.as_list()[3] // across
-    framed = tf.pad(tf.transpose(filters[:, :, 0], [2, 0, 1]), [[0, 0], [0, 1], [0, 1]])
-    rows = tf.transpose(tf.reshape(framed, [down, across, 4, 4]), [0, 2, 1, 3])
-    picture = tf.reshape(rows, [1, down * 4, across * 4, 1])
-    return tf.image.resize_nearest_neighbor(picture, [down * 4 * zoom, across * 4 * zoom])
+def _filter_grid(filters: Any, columns: int = 8, zoom: int = 16) -> Any:
+    """Arranges filters [size, size, channels, n] in a grid, as one image [1, height, width, 1].
+
+    Shows the first input channel. Filters are separated by lines in the grey level of 0.
+    """
+    size, _, _, n = filters.shape.as_list()
+    rows, cell = -(-n // columns), size + 1
+    padded = tf.pad(tf.transpose(filters[:, :, 0], [2, 0, 1]), [[0, rows * columns - n], [0, 1], [0, 1]])
+    grid = tf.transpose(tf.reshape(padded, [rows, columns, cell, cell]), [0, 2, 1, 3])
+    image = tf.reshape(grid, [1, rows * cell, columns * cell, 1])
+    return tf.image.resize_nearest_neighbor(image, [rows * cell * zoom, columns * cell * zoom])

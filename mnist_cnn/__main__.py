@@ -1,0 +1,31 @@
+"""`python -m mnist_cnn VERB`: the commands of the installed package."""
+
+import importlib
+import sys
+
+VERBS = {
+    "download": "download and verify MNIST",
+    "train": "train a network",
+    "evaluate": "print the test accuracy of a run",
+    "predict": "read the digits in image files",
+    "report": "draw plots of a run, and an HTML page with them",
+    "export": "write a run as a SavedModel",
+    "serve": "serve a page to draw digits on, and a REST API",
+    "launch_local": "train on a cluster of processes on this machine",
+}
+USAGE = "usage: python -m mnist_cnn VERB ...\n\n" + "\n".join(f"  {verb:13}{text}" for verb, text in VERBS.items())
+
+
+def main() -> None:
+    verb, argv = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
+    if verb in ("-h", "--help"):
+        print(f"{USAGE}\n\n`python -m mnist_cnn VERB --help` lists the flags of a verb.")
+    elif verb not in VERBS:
+        print(f"mnist_cnn: error: unknown verb {verb!r}; choose from {', '.join(VERBS)}", file=sys.stderr)
+        sys.exit(2)
+    else:
+        importlib.import_module(f"mnist_cnn.cli.{verb}").main(argv, f"mnist_cnn {verb}")
+
+
+if __name__ == "__main__":
+    main()

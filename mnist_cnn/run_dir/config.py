@@ -1,0 +1,163 @@
+"""Configuration of a run: resolved from arguments and a resumed run, and recorded in config.json.
+
+Does not import TensorFlow.
+"""
+
+import os
+import platform
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple, Union
+
+import numpy as np
+
+from mnist_cnn import __version__, cpu
+from mnist_cnn.data.mnist import Dataset
+from mnist_cnn.errors import InputError
+from mnist_cnn.recipes import (
+    DEFAULT_RECIPES,
+    MAX_SEED,
+    Augmentation,
+    Recipe,
+    check_int,
+    check_positive,
+    get_recipe,
+)
+from mnist_cnn.run_dir import directory
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Arguments of a run, checked and with all defaults filled in."""
+
+    model: str
+    recipe: Recipe
+    seed: int
+    run_dir: Optional[Path]  # None: a new directory, runs/<date-time>
+    resume: bool
+    max_steps: Optional[int]
+    checkpoint_secs: float
+    mixed_precision: bool
+    dataset_name: Optional[str]  # of the resumed run; None for a new run
+
+
+def resolve_config(
+    run_dir: Union[str, Path, None] = None,
+    resume: bool = False,
+    model: Optional[str] = None,
+    recipe: Union[str, Recipe, None] = None,
+    seed: Optional[int] = None,
+    max_steps: Optional[int] = None,
+    checkpoint_secs: float = 30,
+    mixed_precision: bool = False,
+    **overrides: Any,
+) -> RunConfig:
+    """Resolves the arguments of `trainer.train`, the resumed run's config.json and the defaults, in this order.
+
+    Args:
+      run_dir, resume, model, recipe, seed, max_steps, checkpoint_secs, mixed_precision: as in `trainer.train`.
+      overrides: values for single fields of the recipe; None means no override.
+
+    Raises:
+      InputError: an argument is out of its range, or the config.json of the resumed run is damaged.
+      RunNotFound: there is no run to resume.
+    """
+    saved_config = None
+    if resume:
+        run_dir, saved_config = directory.find_run_to_resume(run_dir)
+    default_model, default_recipe, default_seed = recipe_from_config(saved_config) if saved_config else ("cnn", None, 1)
+    model = default_model if model is None else model
+    if model not in DEFAULT_RECIPES:
+        raise InputError(f"unknown model {model!r}; choose from {', '.join(DEFAULT_RECIPES)}")
+    seed = default_seed if seed is None else seed
+    check_int("seed", seed, 0, MAX_SEED)
+    if isinstance(recipe, str):
+        recipe = get_recipe(recipe, model)
+    recipe = recipe or default_recipe or DEFAULT_RECIPES[model]
+    if max_steps is not None:
+        check_int("max_steps", max_steps, 1)
+    check_positive("checkpoint_secs", checkpoint_secs)
+    return RunConfig(
+        model=model,
+        recipe=replace(recipe, **{name: value for name, value in overrides.items() if value is not None}),
+        seed=seed,
+        run_dir=Path(run_dir) if run_dir else None,
+        resume=resume,
+        max_steps=max_steps,
+        checkpoint_secs=checkpoint_secs,
+        mixed_precision=mixed_precision,
+        dataset_name=saved_config["dataset"]["name"] if saved_config else None,
+    )
+
+
+def recipe_from_config(config: Dict[str, Any]) -> Tuple[str, Recipe, int]:
+    """Returns the (model, recipe, seed) that config.json records.
+
+    Raises:
+      InputError: a value is missing or invalid.
+    """
+    try:
+        model, values, seed = config["model"], dict(config["recipe"]), config["seed"]
+        if values.get("augmentation") is not None:
+            values["augmentation"] = Augmentation(**values["augmentation"])
+        recipe = Recipe(**values)
+        check_int("seed", seed, 0, MAX_SEED)
+        if not (isinstance(model, str) and isinstance(config["dataset"]["name"], str)):
+            raise TypeError("the names of model and dataset must be strings")
+        return model, recipe, seed
+    except (KeyError, TypeError, InputError) as error:
+        raise InputError(f"invalid config.json ({error!r:.99}): start a new run") from error
+
+
+def describe_run(config: RunConfig, dataset: Dataset, tensorflow_version: str) -> Dict[str, Any]:
+    """Returns the content of config.json: hyperparameters, seed, dataset, machine and versions."""
+    return {
+        "model": config.model,
+        "recipe": asdict(config.recipe),
+        "seed": config.seed,
+        "dataset": {"name": dataset.name, "sha256": dataset.digest()},
+        "machine": {
+            "tensorflow": tensorflow_version,
+            "cpu": cpu.name(),
+            "num_cpus": os.cpu_count(),
+            "mixed_precision": config.mixed_precision,
+        },
+        "versions": {
+            "mnist_cnn": __version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+        },
+    }
+
+
+def check_resume_compatible(run_dir: Path, saved: Dict[str, Any], requested: Dict[str, Any]) -> List[str]:
+    """Compares the config.json of a saved run with that of the run that was requested.
+
+    More epochs are compatible, unless the learning rate's schedule depends on their number.
+
+    Returns:
+      Warnings, one line each: differences between the machines, with which results are not bit-identical.
+
+    Raises:
+      InputError: the hyperparameters, the seed or the data differ; the message names each difference.
+    """
+    in_run, now = _flatten_hyperparameters(saved), _flatten_hyperparameters(requested)
+    if in_run["schedule"] == now["schedule"] == "constant":
+        del now["epochs"]
+    differences = [
+        f"{name} is {in_run[name]} in the run, {value} requested"
+        for name, value in now.items()
+        if in_run[name] != value
+    ]
+    if differences:
+        raise InputError(f"cannot resume {run_dir}: {', '.join(differences)}")
+    return [
+        f"{name} was {saved['machine'].get(name)} and is {value}: resuming, but results will not be bit-identical"
+        for name, value in requested["machine"].items()
+        if saved["machine"].get(name) != value
+    ]
+
+
+def _flatten_hyperparameters(config: Dict[str, Any]) -> Dict[str, Any]:
+    model, recipe, seed = recipe_from_config(config)
+    return {"model": model, **asdict(recipe), "seed": seed, "dataset": config["dataset"]["sha256"]}
