@@ -1,8 +1,7 @@
-"""Starts all tasks of a cluster on this machine, for trying it: each is train.py, with a TF_CONFIG of its own.
+"""Starts all tasks of a cluster on this machine, to try distributed training without a second machine.
 
-    launch_local.py --workers 2 -- --max-steps 100
-
-The first worker is the chief. What the tasks say is shown with their names before it.
+Each task is a process that runs the `train` command with its own TF_CONFIG. The first worker is the chief. Output
+lines of the tasks are prefixed with the task name.
 """
 
 import json
@@ -10,103 +9,143 @@ import os
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
+from argparse import Namespace
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Sequence, TextIO
 
-from mnist_cnn.cli.command import Parser
+import mnist_cnn
+from mnist_cnn.cli import command
 from mnist_cnn.recipes import check_int
 from mnist_cnn.run_dir.signals import GracefulShutdown
 
-TRAIN = str(Path(__file__).resolve().parent / "train.py")
-GRACE = 60  # seconds to end by themselves, 10 after a failure; then they are killed, which costs a run nothing
+# Seconds for the tasks to exit by themselves. Then they are killed; checkpoints make that safe.
+SHUTDOWN_SECS = 60
+SHUTDOWN_SECS_AFTER_FAILURE = 10
 
 
-def main():
-    parser = Parser(__doc__.split("\n")[0])
-    parser.add_argument("--workers", metavar="N", type=int, default=2, help="the chief is one of them (default: 2)")
+class TaskProcess(NamedTuple):
+    process: subprocess.Popen
+    output_threads: List[threading.Thread]  # copy its stdout and stderr to those of this process
+
+
+def main(argv: Optional[Sequence[str]] = None, prog: Optional[str] = None) -> None:
+    parser = command.Parser(
+        prog,
+        "Starts all tasks of a cluster on this machine, to try distributed training. Each task runs the train command.",
+    )
+    parser.add_argument("--workers", metavar="N", type=int, default=2, help="workers, chief included (default: 2)")
     parser.add_argument("--ps", metavar="N", type=int, default=0, help="parameter servers (default: 0)")
-    parser.add_argument("flags", metavar="-- ...", nargs="*", help="the flags of train.py")
-    parser.run(work)
+    parser.add_argument("flags", metavar="-- ...", nargs="*", help="flags of the train command")
+    parser.run(launch, argv=argv)
 
 
-def work(args):
+def launch(args: Namespace) -> None:
+    """Runs the tasks until all have exited; exits with the status of the first one that failed."""
     check_int("workers", args.workers, 1)
     check_int("ps", args.ps, 0)
     addresses = free_addresses(args.workers + args.ps)
     cluster = {"worker": addresses[: args.workers], "ps": addresses[args.workers :]}
-    tasks = []
-    with GracefulShutdown() as stop:
+    tasks: List[TaskProcess] = []
+    with GracefulShutdown() as shutdown:
         try:
             for job in cluster:
                 for index in range(len(cluster[job])):
-                    tasks.append(start(cluster, job, index, args.flags))
-            status = wait(tasks, stop)
-        finally:  # by a second Ctrl-C, too
+                    tasks.append(start_task(cluster, job, index, args.flags))
+            status = wait_for_all([task.process for task in tasks], shutdown)
+        finally:  # also after a second Ctrl-C, which raises Stopped
             for task in tasks:
-                task.kill()
-                task.wait()
-                for thread in task.echoes:
+                task.process.kill()
+                task.process.wait()
+                for thread in task.output_threads:
                     thread.join()
     if status:
         sys.exit(status)
 
 
-def free_addresses(n):
-    """Of loopback. Nothing holds them until the tasks do."""
-    with ExitStack() as open_together:
-        sockets = [open_together.enter_context(socket.socket()) for _ in range(n)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+def free_addresses(n: int) -> List[str]:
+    """Returns `n` loopback addresses, "host:port", with free ports. They stay free until another process takes them."""
+    with ExitStack() as stack:
+        # All sockets are open at the same time, so that no port is chosen twice.
+        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
 
 
-def start(cluster, job, index, flags):
+def start_task(cluster: Dict[str, List[str]], job: str, index: int, flags: Sequence[str]) -> TaskProcess:
     process = subprocess.Popen(
-        [sys.executable, TRAIN, *flags],
-        env={**os.environ, "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": job, "index": index}})},
+        [sys.executable, "-m", "mnist_cnn", "train", *flags],
+        env={
+            **package_environment(),
+            "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": job, "index": index}}),
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        universal_newlines=True,
-        start_new_session=True,  # Ctrl-C is for this process, which tells the chief
+        text=True,
+        start_new_session=True,  # Ctrl-C then reaches only this process, which forwards it to the chief
     )
     name = "chief" if (job, index) == ("worker", 0) else f"{job} {index}"
-    process.echoes = [
-        threading.Thread(target=echo, args=[name, process.stdout, sys.stdout]),
-        threading.Thread(target=echo, args=[name, process.stderr, sys.stderr]),
+    threads = [
+        threading.Thread(target=copy_lines, args=[name, process.stdout, sys.stdout]),
+        threading.Thread(target=copy_lines, args=[name, process.stderr, sys.stderr]),
     ]
-    for thread in process.echoes:
+    for thread in threads:
         thread.start()
-    return process
+    return TaskProcess(process, threads)
 
 
-def echo(name, stream, to):
-    for line in stream:
-        to.write(f"[{name}] {line}")
-        to.flush()
+def package_environment() -> Dict[str, str]:
+    """Returns an environment in which a new process imports the same copy of the package as this process."""
+    # Since Python 3.11, this keeps another copy in the current directory from being imported.
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    folder = str(Path(mnist_cnn.__file__).resolve().parent.parent)
+    # Installed packages are found without PYTHONPATH, which would let them replace modules of the standard library.
+    if folder != str(Path(sysconfig.get_path("purelib")).resolve()):
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
+    return environment
 
 
-def wait(tasks, stop):
-    """Until all have ended. Returns the status of the first that failed, or 0."""
-    status, end_by, told = 0, None, False
+def copy_lines(name: str, source: TextIO, target: TextIO) -> None:
+    """Copies lines, each prefixed with the task name."""
+    for line in source:
+        target.write(f"[{name}] {line}")
+        target.flush()
+
+
+def wait_for_all(processes: List[subprocess.Popen], shutdown: GracefulShutdown) -> int:
+    """Waits until all tasks have exited, and makes them exit after a signal or when the first one has exited.
+
+    Args:
+      processes: the tasks, the chief first.
+      shutdown: an entered GracefulShutdown.
+
+    Returns:
+      The exit status of the first task that failed (128 + the signal for one that was killed), or 0.
+    """
+    status, deadline, signal_forwarded = 0, None, False
     while True:
-        ended = [task.returncode for task in tasks if task.poll() is not None]
-        status = status or next((code for code in ended if code), 0)
-        if len(ended) == len(tasks):
+        exited = [process.returncode for process in processes if process.poll() is not None]
+        status = status or next((code for code in exited if code), 0)
+        if len(exited) == len(processes):
             return status if status >= 0 else 128 - status
-        if stop.signum and not told:
-            tasks[0].send_signal(stop.signum)  # the chief saves, and tells the others
-            told = True
-        if end_by is None and (stop.signum or ended):
-            end_by = time.monotonic() + (10 if status else GRACE)
+        if shutdown.signum and not signal_forwarded:
+            # The chief saves, and makes the others exit. On Windows the console sends Ctrl-C to every task.
+            if os.name == "posix":
+                processes[0].send_signal(shutdown.signum)
+            signal_forwarded = True
+        if deadline is None and (shutdown.signum or exited):
+            deadline = time.monotonic() + (SHUTDOWN_SECS_AFTER_FAILURE if status else SHUTDOWN_SECS)
             if status:
-                for task in tasks:
-                    task.terminate()
-        elif end_by is not None and time.monotonic() > end_by:
-            for task in tasks:
-                task.kill()
+                for process in processes:
+                    process.terminate()
+        elif deadline is not None and time.monotonic() > deadline:
+            for process in processes:
+                process.kill()
         time.sleep(0.05)
 
 

@@ -1,91 +1,108 @@
-"""Which task of which cluster this process is, as `TF_CONFIG` says. Knows nothing of TensorFlow."""
+"""Parser for the environment variable TF_CONFIG: the tasks of a cluster, and which of them this process is.
+
+Does not import TensorFlow.
+"""
 
 import json
 import re
-from typing import Dict, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple, Optional
 
 from mnist_cnn.errors import InputError
 
 JOBS = ("chief", "worker", "ps")
 _ADDRESS = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+_EXAMPLE = '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
 
 
 class Task(NamedTuple):
-    cluster: Dict[str, List[str]]  # for each job the addresses of its tasks, "host:port"
-    job: str
-    index: int
+    """One task of a cluster: one process."""
+
+    cluster: Dict[str, List[str]]  # "host:port" of each task, by job
+    job: str  # one of JOBS
+    index: int  # position in cluster[job]
 
     @property
-    def address(self):
+    def address(self) -> str:
+        """The "host:port" at which the task listens."""
         return self.cluster[self.job][self.index]
 
     @property
-    def device(self):
-        """TensorFlow's name for it."""
+    def device(self) -> str:
+        """TensorFlow's name of the task, for tf.device()."""
         return f"/job:{self.job}/task:{self.index}"
 
     @property
-    def chief(self):
-        """The Task that has the run: the chief, or where the cluster names none, worker 0."""
+    def chief(self) -> "Task":
+        """The task that runs the training loop: the chief, or worker 0 if the cluster has no chief job."""
         return self._replace(job="chief" if "chief" in self.cluster else "worker", index=0)
 
     @property
-    def all_tasks(self):
-        """All Tasks of the cluster."""
+    def all_tasks(self) -> List["Task"]:
+        """All tasks of the cluster."""
         return [self._replace(job=job, index=i) for job in JOBS for i in range(len(self.cluster.get(job, [])))]
 
     @property
-    def replicas(self):
-        """The Tasks that compute: the chief, then the workers. Parameter servers only hold weights."""
+    def replicas(self) -> List["Task"]:
+        """The tasks that compute: the chief, then the workers. Parameter servers only store weights."""
         return [task for task in self.all_tasks if task.job != "ps"]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.job} {self.index} at {self.address}"
 
 
-def parse_tf_config(text):
-    """The Task that a value of `TF_CONFIG` describes, or None where it names no cluster.
+def parse_tf_config(text: str) -> Optional[Task]:
+    """Parses a value of TF_CONFIG.
 
-    Raises InputError, which says what of it is wrong.
+    Args:
+      text: JSON, for example {"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}.
+
+    Returns:
+      The task that this process is, or None if `text` describes no cluster.
+
+    Raises:
+      InputError: `text` is invalid; the message gives the invalid part.
     """
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"TF_CONFIG is not valid JSON: {error}") from error
     if not isinstance(config, dict):
-        raise InputError("TF_CONFIG holds no JSON object: " + _EXPECTED)
+        raise InputError(f"TF_CONFIG must be a JSON object: {_EXAMPLE}")
     cluster, task = config.get("cluster"), config.get("task")
     if not cluster:
         return None
     if not isinstance(cluster, dict) or not isinstance(task, dict):
-        raise InputError("TF_CONFIG has not both a cluster and a task: " + _EXPECTED)
-    for job, addresses in cluster.items():
-        if job not in JOBS:
-            raise InputError(f"TF_CONFIG names the job {job!r}: a cluster's are {', '.join(JOBS)}")
-        if not isinstance(addresses, list):
-            raise InputError(f"TF_CONFIG gives {job} {addresses!r}: it must be a list of addresses")
-        for address in addresses:
-            _check_address(job, address)
-    cluster = {job: addresses for job, addresses in cluster.items() if addresses}
-    addresses = sum(cluster.values(), [])
-    twice = sorted({address for address in addresses if addresses.count(address) > 1})
-    if twice:
-        raise InputError(f"TF_CONFIG names {twice[0]} twice: each task has an address of its own")
-    if len(cluster.get("chief", [])) > 1 or not ("chief" in cluster or "worker" in cluster):
-        raise InputError("TF_CONFIG must name one chief at most, and without one a worker at least")
+        raise InputError(f"TF_CONFIG needs both 'cluster' and 'task': {_EXAMPLE}")
+    cluster = _parse_cluster(cluster)
     job, index = task.get("type"), task.get("index")
     if not isinstance(job, str) or job not in cluster or index not in range(len(cluster[job])):
-        named = ", ".join(f"{job} 0..{len(addresses) - 1}" for job, addresses in cluster.items())
-        raise InputError(f"TF_CONFIG: this task, {job} {index!r}, is not in its cluster, which has {named}")
+        present = ", ".join(f"{name} 0..{len(addresses) - 1}" for name, addresses in cluster.items())
+        raise InputError(f"TF_CONFIG: the task {job} {index!r} is not in the cluster, which has {present}")
     return Task(cluster, job, int(index))
 
 
-_EXPECTED = '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
+def _parse_cluster(cluster: Dict[str, Any]) -> Dict[str, List[str]]:
+    """Validates the addresses, and removes jobs without any."""
+    for job, addresses in cluster.items():
+        if job not in JOBS:
+            raise InputError(f"TF_CONFIG: unknown job {job!r}; the jobs of a cluster are {', '.join(JOBS)}")
+        if not isinstance(addresses, list):
+            raise InputError(f"TF_CONFIG: the addresses of {job} must be a list, and are {addresses!r}")
+        for address in addresses:
+            _check_address(job, address)
+    cluster = {job: addresses for job, addresses in cluster.items() if addresses}
+    all_addresses = sum(cluster.values(), [])
+    duplicates = sorted({address for address in all_addresses if all_addresses.count(address) > 1})
+    if duplicates:
+        raise InputError(f"TF_CONFIG lists the address {duplicates[0]} twice: each task needs its own address")
+    if len(cluster.get("chief", [])) > 1 or not ("chief" in cluster or "worker" in cluster):
+        raise InputError("TF_CONFIG must list at most one chief, and at least one worker if there is no chief")
+    return cluster
 
 
-def _check_address(job, address):
+def _check_address(job: str, address: Any) -> None:
     match = _ADDRESS.match(address) if isinstance(address, str) else None
     if not match or match.group() != address or not 1 <= int(match.group(2)) <= 65535:
         raise InputError(
-            f"TF_CONFIG gives {job} the address {address!r}: it must be HOST:PORT, with a port in 1..65535"
+            f"TF_CONFIG: invalid address {address!r} of {job}; it must be HOST:PORT, with a port in 1..65535"
         )

@@ -1,15 +1,19 @@
-"""One run on several machines, by TensorFlow's own runtime.
+"""Data-parallel training of one run on several machines, with TensorFlow's own runtime (tf.train.Server).
 
-The chief has the run: the data, the loop, the run directory, and one graph, in which each replica (the chief and the
-workers) computes its share of every batch with the same weights. The other tasks are servers that do what that graph
-says; they run none of this loop, and wait for the chief to be done.
+The chief has the dataset, the training loop and the run directory. It builds one graph, in which each replica (the
+chief and every worker) computes its shard of each batch with the same weights. Workers and parameter servers only run
+a server, which executes their part of this graph, and wait until the chief is done.
 
-What the tasks tell each other stands in two variables on each of the others. The chief counts `beats` up twice a
-second, by which either knows that the other is there, and at last sets it to what they shall do. `facts` is what must
-be the same everywhere.
+The chief and each other task communicate through two variables, which are placed on that other task:
 
-Nobody waits for ever: a step has a quarter of the timeout, a beat a tenth. What TensorFlow itself has no timeout for,
-the creation of a session while a task is away, is left to threads, or ended by `_Peers._watch`.
+* `heartbeat`, an integer. The chief increments it every HEARTBEAT_SECS. A task that sees it change knows that the
+  chief is alive; a chief whose increment succeeds knows that the task is alive. At the end of the run the chief
+  assigns a negative value, DONE or FAILED, and the task exits.
+* `fingerprint`, a JSON string with the task's versions and cluster, which the chief compares with its own.
+
+No task waits forever for another. A training step may take a quarter of the timeout, a heartbeat a tenth. TensorFlow
+has no timeout for the creation of a session with a task that does not respond: the chief creates the sessions for the
+heartbeats in daemon threads, and a watchdog ends the process if the main thread blocks in such a call.
 """
 
 import contextlib
@@ -20,263 +24,318 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import Any, Dict, List, Optional, TextIO, Tuple
 
-import mnist_cnn
-from mnist_cnn import trainer
+from mnist_cnn import __version__
+from mnist_cnn.cluster.tf_config import Task
+from mnist_cnn.data.mnist import Dataset
 from mnist_cnn.errors import InputError, TrainingFailed
-from mnist_cnn.model import build_model, inference
+from mnist_cnn.model import Model, build_model, inference
 from mnist_cnn.run_dir import checkpoints, directory
-from mnist_cnn.tf1 import tf
+from mnist_cnn.run_dir.config import RunConfig
+from mnist_cnn.tf1 import new_session, tf
+from mnist_cnn.trainer import Trainer
 
-BEAT = 0.5  # seconds
-DONE, FAILED = -1, -2  # instead of a count of beats: the chief needs the task no longer
-CLOSING = 31  # seconds: TensorFlow gives up the session with a task that is gone only after 30
-ATTEMPTS = 3  # in a row by which no more was saved, after which it is not a task's absence that is the trouble
+HEARTBEAT_SECS = 0.5
+DONE, FAILED = -1, -2  # final values of the heartbeat variable
+SESSION_CLOSE_SECS = 31  # TensorFlow takes 30 s to close a session with a task that does not respond
+MAX_RETRIES_WITHOUT_PROGRESS = 3  # consecutive lost connections without a new checkpoint between them
 
-# What TensorFlow says when another task is gone, was started anew, or does not answer.
-_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError, tf.errors.CancelledError)
+# The errors that TensorFlow raises when another task exited, was restarted or does not respond.
+_CONNECTION_ERRORS = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.CancelledError,
+)
+
+logger = logging.getLogger(__name__)
 
 
-def serve(task, timeout):
-    """Is one task of the cluster other than the chief, until that is done or stopped.
+def run_worker(task: Task, timeout: float) -> None:
+    """Runs a worker or parameter server task until the chief is done or stopped.
 
     Args:
-      task: a Task.
-      timeout: the seconds for which it waits for a chief that does not come, or answers no more.
+      task: any task of the cluster except the chief.
+      timeout: how many seconds to wait for a heartbeat of the chief.
 
     Raises:
-      InputError: its port is taken.
-      TrainingFailed: there was no chief for `timeout` seconds, or it ended with an error.
+      InputError: the task's port is in use.
+      TrainingFailed: the chief sent no heartbeat for `timeout` seconds, or ended with an error.
     """
     server = _start_server(task, timeout)
-    with tf.Graph().as_default(), _session(server, task) as session:
-        facts, beats = _letter_box(task)
-        session.run(facts.initializer)
-        session.run(beats.initializer)
-        newest, heard_at = 0, time.monotonic()
-        while newest != DONE:
-            time.sleep(BEAT)
-            beat = session.run(beats)
-            if beat == FAILED:
-                raise TrainingFailed(f"the {task.chief} ended with an error")
-            if beat != newest:
-                newest, heard_at = beat, time.monotonic()
-            elif time.monotonic() - heard_at > timeout:
-                raise TrainingFailed(f"nothing was heard from the {task.chief} for {timeout:g} s")
+    with tf.Graph().as_default(), _heartbeat_session(server, task) as session:
+        fingerprint, heartbeat = _heartbeat_variables(task)
+        session.run(fingerprint.initializer)
+        session.run(heartbeat.initializer)
+        latest, changed_at = 0, time.monotonic()
+        while latest != DONE:
+            time.sleep(HEARTBEAT_SECS)
+            value = session.run(heartbeat)
+            if value == FAILED:
+                raise TrainingFailed(f"{task.chief} ended with an error")
+            if value != latest:
+                latest, changed_at = value, time.monotonic()
+            elif time.monotonic() - changed_at > timeout:
+                raise TrainingFailed(f"no heartbeat from {task.chief} for {timeout:g} s")
 
 
-def train(task, timeout, dataset, run_dir, recipe, seed, resume=False, **options):
-    """As `mnist_cnn.train`, on a cluster, of which this process is the chief.
+def train_on_cluster(task: Task, timeout: float, dataset: Dataset, config: RunConfig) -> Dict[str, Any]:
+    """Trains on a cluster, of which this process is the chief.
+
+    After a lost connection it waits for the task, then resumes from the latest checkpoint.
 
     Args:
-      task: a Task, the chief.
-      timeout: the seconds for which it waits for a task that does not come, or answers no more. A single
-        operation, such as a step, has a quarter of that.
-      recipe: a Recipe.
-      dataset, run_dir, seed, resume, options: those of `mnist_cnn.train`.
+      task: the chief.
+      timeout: how many seconds to wait for a task that has not started or does not respond. A single operation,
+        such as a training step, may take a quarter of this.
+      dataset: as for `mnist_cnn.train`.
+      config: the resolved arguments of the run.
 
-    Returns and raises what that does; and
-      InputError: its port is taken, a task has other versions or another cluster, or there are less images in
-        a batch than replicas.
-      TrainingFailed: a task did not come, or answers no more.
+    Returns:
+      The result of the run, as `mnist_cnn.train` does.
+
+    Raises:
+      InputError: as for `mnist_cnn.train`; or the chief's port is in use, a task has other versions or another
+        cluster than the chief, or a batch has fewer images than the cluster has replicas.
+      TrainingFailed: as for `mnist_cnn.train`; or a task did not start or no longer responds.
+      Stopped: as for `mnist_cnn.train`.
     """
-    if recipe.batch_size < len(task.replicas):
+    num_replicas = len(task.replicas)
+    if config.recipe.batch_size < num_replicas:
         raise InputError(
-            f"--batch-size is {recipe.batch_size}: with {len(task.replicas)} tasks it must be that or more"
+            f"batch_size is {config.recipe.batch_size}: with {num_replicas} replicas it must be {num_replicas} or more"
         )
     server = _start_server(task, timeout)
-    # Else TensorFlow speaks of an "undefined state" where it gives up the session with a task that is gone.
+    # Without this, TensorFlow logs an "undefined state" whenever it closes a session with a lost task.
     logging.getLogger("tensorflow").addFilter(lambda record: "failed to close" not in record.getMessage())
-    saved, fruitless = None, 0
-    with _Peers(task, server, timeout) as peers, contextlib.redirect_stdout(_EachLineOnce(sys.stdout)):
-        peers.wait()
-        with directory.open_run_dir(run_dir, resume) as run_dir:  # which has a name from here on
-            pass
+    checkpoint, retries_without_progress = None, 0
+    with _PeerMonitor(task, server, timeout) as peers, contextlib.redirect_stdout(_DeduplicatingStream(sys.stdout)):
+        peers.wait_for_all()
+        with directory.open_run_dir(config.run_dir, config.resume) as run_dir:
+            pass  # creates the run directory, which all attempts below share
+        config = replace(config, run_dir=run_dir)
         while True:
             try:
-                return trainer.train(
-                    dataset,
-                    run_dir,
-                    recipe,
-                    seed,
-                    resume=resume,
-                    target=server.target,
-                    build=partial(_build, task),
-                    **options,
-                )
+                return _ClusterTrainer(dataset, config, task, server).run()
             except (tf.errors.OpError, InputError, OSError, TrainingFailed) as error:
-                lost = _lost(error)
-                if not lost:
+                cause = _find_connection_error(error)
+                if not cause:
                     raise
-                before, saved = saved, checkpoints.latest_checkpoint(run_dir, _notice)[0]
-                fruitless = fruitless + 1 if saved == before else 0
-                if fruitless == ATTEMPTS:
+                previous, checkpoint = checkpoint, checkpoints.latest_checkpoint(run_dir)[0]
+                retries_without_progress = retries_without_progress + 1 if checkpoint == previous else 0
+                if retries_without_progress == MAX_RETRIES_WITHOUT_PROGRESS:
                     raise TrainingFailed(
-                        f"a task was lost {ATTEMPTS} times in a row before more was saved ({type(lost).__name__}): "
-                        f"if a step takes more than {timeout / 4:g} s, raise --cluster-timeout; to go on: --resume "
-                        f"--run-dir {run_dir}"
+                        f"lost connection to a task {MAX_RETRIES_WITHOUT_PROGRESS} times in a row without a new "
+                        f"checkpoint ({type(cause).__name__}): if a step takes more than {timeout / 4:g} s, raise the "
+                        "cluster timeout",
+                        run_dir=run_dir,
                     ) from error
-                _notice(
-                    f"a task answers no more ({type(lost).__name__}): the run waits for it for up to {timeout:g} s; "
-                    f"to go on later: --resume --run-dir {run_dir}"
+                logger.warning(
+                    "lost connection to a task (%s): waiting up to %g s for it; the run can also be resumed later "
+                    "from %s",
+                    type(cause).__name__,
+                    timeout,
+                    run_dir,
                 )
-            peers.wait()
-            resume = True
+            peers.wait_for_all(run_dir)
+            config = replace(config, resume=True)
 
 
-def _build(task, model, learning_rate, seed, initial_weights):
-    """As `build_model`: the weights on the parameter servers, if there are some, and a share for each replica."""
-    setter = tf.train.replica_device_setter(cluster=task.cluster, worker_device=task.device, ps_device="/job:ps")
-    with tf.device(setter or task.device):
-        return build_model(model, learning_rate, seed, initial_weights, partial(_shared_inference, task.replicas))
+class _ClusterTrainer(Trainer):
+    """A Trainer whose graph is spread over the tasks of a cluster."""
+
+    def __init__(self, dataset: Dataset, config: RunConfig, task: Task, server: Any):
+        self._task, self._server = task, server
+        super().__init__(dataset, config)
+
+    def new_session(self) -> Any:
+        return new_session(self.config.mixed_precision, self._server.target)
+
+    def build_model(self) -> Model:
+        # Variables are placed on the parameter servers. The setter is None if there are none.
+        setter = tf.train.replica_device_setter(
+            cluster=self._task.cluster, worker_device=self._task.device, ps_device="/job:ps"
+        )
+        with tf.device(setter or self._task.device):
+            return build_model(
+                self.config.model,
+                self.learning_rate,
+                self.config.seed,
+                self.recipe.initial_weights,
+                partial(_sharded_inference, self._task.replicas),
+            )
 
 
-def _shared_inference(replicas, images, weights, keep_prob, noise):
-    """As `inference`, which each replica does for its share of the images.
+def _sharded_inference(
+    replicas: List[Task], model: str, images: Any, weights: List[Any], keep_prob: Any, noise: Any
+) -> Tuple[Any, Dict[str, Any]]:
+    """As `inference`, with each replica computing its shard of the images.
 
-    The cost is computed from the logits of all of them, so that a share counts by its size, and the gradients are
-    added up where the weights are.
+    Returns logits and activations of the whole batch. The cost is therefore one mean over the batch, in which each
+    image counts the same even if shards differ in size. Gradients are summed where the weights are placed.
     """
     n = tf.shape(images)[0]
     bounds = [n * k // len(replicas) for k in range(len(replicas) + 1)]
-    shares = [(images[start:end], noise[start:end]) for start, end in zip(bounds, bounds[1:])]
-    logits = []
-    for replica, (its_images, its_noise) in zip(replicas, shares):
+    shards = [(images[start:end], noise[start:end]) for start, end in zip(bounds, bounds[1:])]
+    outputs = []
+    for replica, (shard_images, shard_noise) in zip(replicas, shards):
         with tf.device(replica.device):
-            logits.append(inference(its_images, weights, keep_prob, its_noise))
-    return tf.concat(logits, axis=0)
+            outputs.append(inference(model, shard_images, weights, keep_prob, shard_noise))
+    all_logits, all_activations = zip(*outputs)
+    activations = {
+        name: tf.concat([activations[name] for activations in all_activations], axis=0) for name in all_activations[0]
+    }
+    return tf.concat(all_logits, axis=0), activations
 
 
-class _Peers:
-    """The other tasks, as the chief sees them: each has a thread that keeps in touch with it."""
+class _PeerMonitor:
+    """The chief's connections to the other tasks, with one heartbeat thread for each."""
 
-    def __init__(self, task, server, timeout):
+    def __init__(self, task: Task, server: Any, timeout: float):
         self._chief, self._server, self._timeout = task, server, timeout
         self._peers = [peer for peer in task.all_tasks if peer != task]
-        self._heard_at = {str(peer): time.monotonic() for peer in self._peers}  # or expected from
-        self._facts = {}
-        self._ended, self._word, self._end_by = threading.Event(), FAILED, None
-        self._threads = [threading.Thread(target=self._keep_in_touch, args=[peer], daemon=True) for peer in self._peers]
+        # Time of each peer's latest response; until the first one, the time from which it is waited for.
+        self._responded_at = {str(peer): time.monotonic() for peer in self._peers}
+        self._fingerprints: Dict[str, Dict[str, Any]] = {}
+        self._run_ended = threading.Event()
+        self._final_status = FAILED
+        self._deadline: Optional[float] = None  # for delivering the final status
+        self._threads = [
+            threading.Thread(target=self._heartbeat_loop, args=[peer], daemon=True) for peer in self._peers
+        ]
 
-    def __enter__(self):
+    def __enter__(self) -> "_PeerMonitor":
         for thread in self._threads:
             thread.start()
-        threading.Thread(target=self._watch, daemon=True).start()
+        threading.Thread(target=self._watchdog, daemon=True).start()
         return self
 
-    def __exit__(self, kind, error, traceback):
-        self._word = DONE if kind is None or not issubclass(kind, Exception) else FAILED
-        self._end_by = time.monotonic() + max(5, self._timeout / 10)
-        self._ended.set()
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        # A stopped run (Stopped is not an Exception) counts as done: the other tasks exit without an error.
+        self._final_status = FAILED if kind is not None and issubclass(kind, Exception) else DONE
+        self._deadline = time.monotonic() + max(5, self._timeout / 10)
+        self._run_ended.set()
         for thread in self._threads:
-            thread.join(max(0, self._end_by - time.monotonic()))
+            thread.join(max(0, self._deadline - time.monotonic()))
 
-    def wait(self):
-        """Until all of them have answered from now on. Raises as `train`."""
-        now = time.monotonic()
-        waiting = self._peers
-        while waiting:
-            time.sleep(BEAT / 5)
-            waiting = [peer for peer in waiting if self._heard_at[str(peer)] <= now or str(peer) not in self._facts]
-            self._check()
+    def wait_for_all(self, run_dir: Optional[Path] = None) -> None:
+        """Waits until every peer has responded after this call.
 
-    def _check(self):
+        Raises:
+          InputError: the fingerprint of a peer is not that of the chief.
+          TrainingFailed: a peer did not respond within the timeout; `run_dir` is the run that can be resumed.
+        """
+        called_at = time.monotonic()
+        waiting_for = self._peers
+        while waiting_for:
+            time.sleep(HEARTBEAT_SECS / 5)
+            waiting_for = [
+                peer
+                for peer in waiting_for
+                if self._responded_at[str(peer)] <= called_at or str(peer) not in self._fingerprints
+            ]
+            self._check_peers(run_dir)
+
+    def _check_peers(self, run_dir: Optional[Path]) -> None:
         for peer in self._peers:
-            silent = time.monotonic() - self._heard_at[str(peer)]
-            if silent > self._timeout:
+            if time.monotonic() - self._responded_at[str(peer)] > self._timeout:
                 raise TrainingFailed(
-                    f"the {peer} did not answer for {self._timeout:g} s: is it running, can it be "
-                    f"reached from here, and has it TensorFlow {tf.__version__} too?"
+                    f"{peer} did not respond for {self._timeout:g} s: check that it is running, that it can be reached "
+                    f"from here, and that it has TensorFlow {tf.__version__} too",
+                    run_dir=run_dir,
                 )
-            for name, value in _facts(self._chief).items():
-                its = self._facts.get(str(peer), {}).get(name, value)
-                if its != value:
-                    raise InputError(f"the {peer} has {name} {its}, and the chief {value}: they must be the same")
+            for name, value in _fingerprint(self._chief).items():
+                peer_value = self._fingerprints.get(str(peer), {}).get(name, value)
+                if peer_value != value:
+                    raise InputError(f"{peer} has {name} {peer_value}, and the chief {value}: they must be the same")
 
-    def _keep_in_touch(self, peer):
-        while self._end_by is None or time.monotonic() < self._end_by:
+    def _heartbeat_loop(self, peer: Task) -> None:
+        while self._deadline is None or time.monotonic() < self._deadline:
             with contextlib.suppress(tf.errors.OpError), tf.Graph().as_default():
-                with _session(self._server, self._chief, peer, timeout=self._timeout / 10) as session:
-                    facts, beats = _letter_box(peer)
-                    word = tf.placeholder(tf.int64, [])
-                    beat, say = tf.assign_add(beats, 1), tf.assign(beats, word)
-                    while not self._ended.wait(BEAT):
-                        its_facts, _ = session.run([facts, beat])
-                        self._facts[str(peer)] = json.loads(its_facts.decode())
-                        self._heard_at[str(peer)] = time.monotonic()
-                    session.run(say.op, {word: self._word})
+                with _heartbeat_session(self._server, self._chief, peer, timeout=self._timeout / 10) as session:
+                    fingerprint, heartbeat = _heartbeat_variables(peer)
+                    final_status = tf.placeholder(tf.int64, [])
+                    increment, assign = tf.assign_add(heartbeat, 1), tf.assign(heartbeat, final_status)
+                    while not self._run_ended.wait(HEARTBEAT_SECS):
+                        peer_fingerprint, _ = session.run([fingerprint, increment])
+                        self._fingerprints[str(peer)] = json.loads(peer_fingerprint.decode())
+                        self._responded_at[str(peer)] = time.monotonic()
+                    session.run(assign.op, {final_status: self._final_status})
                     return
-            time.sleep(BEAT)
+            time.sleep(HEARTBEAT_SECS)
 
-    def _watch(self):
-        # Of use only while the main thread is within TensorFlow, and hears of nothing.
-        longest = self._timeout + CLOSING
-        while not self._ended.wait(BEAT):
+    def _watchdog(self) -> None:
+        """Ends the process if the main thread is blocked inside TensorFlow because a peer does not respond."""
+        # The main thread reports the error itself within this time, if it is not blocked.
+        longest = self._timeout + SESSION_CLOSE_SECS
+        while not self._run_ended.wait(HEARTBEAT_SECS):
             for peer in self._peers:
-                if time.monotonic() - self._heard_at[str(peer)] > longest:
-                    program = os.path.basename(sys.argv[0])
-                    print(f"{program}: error: the {peer} did not answer for {longest:g} s", file=sys.stderr, flush=True)
-                    os._exit(1)
+                if time.monotonic() - self._responded_at[str(peer)] > longest:
+                    logger.critical("%s did not respond for %g s", peer, longest)
+                    os._exit(1)  # nothing can interrupt the main thread
 
 
-def _start_server(task, timeout):
+def _start_server(task: Task, timeout: float) -> Any:
     try:
-        with socket.socket() as probe:  # of a port that is taken, gRPC speaks in its own way on stderr
+        # gRPC logs a message of its own if the port is in use, therefore it is checked first.
+        with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("", int(task.address.rsplit(":", 1)[1])))
         config = tf.ConfigProto(operation_timeout_in_ms=int(1000 * timeout / 4))
         return tf.train.Server(task.cluster, task.job, task.index, config=config)
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise InputError(f"the {task} cannot listen on that port ({reason})") from error
+        raise InputError(f"{task} cannot listen on this port ({reason})") from error
 
 
-def _session(server, *tasks, timeout=0.0):
-    """A Session with these tasks alone, so that it needs no others."""
+def _heartbeat_session(server: Any, *tasks: Task, timeout: float = 0.0) -> Any:
+    """Creates a session with these tasks only, which works while others do not respond; timeout 0 means none."""
     filters = [task.device for task in tasks]
     return tf.Session(
         server.target, config=tf.ConfigProto(device_filters=filters, operation_timeout_in_ms=int(1000 * timeout))
     )
 
 
-def _letter_box(task):
-    """The variables on a task by which the chief and it know of each other: facts, beats."""
+def _heartbeat_variables(task: Task) -> Tuple[Any, Any]:
+    """Creates the variables `fingerprint` and `heartbeat` of a task, as the module's docstring describes."""
     with tf.device(task.device):
         return (
-            tf.Variable(json.dumps(_facts(task)), name="facts", use_resource=False),
-            tf.Variable(0, name="beats", dtype=tf.int64, use_resource=False),
+            tf.Variable(json.dumps(_fingerprint(task)), name="fingerprint", use_resource=False),
+            tf.Variable(0, name="heartbeat", dtype=tf.int64, use_resource=False),
         )
 
 
-def _facts(task):
-    """What must be the same for all tasks."""
-    return {"TensorFlow": tf.__version__, "mnist_cnn": mnist_cnn.__version__, "the cluster": task.cluster}
+def _fingerprint(task: Task) -> Dict[str, Any]:
+    """The properties that all tasks of a cluster must have in common."""
+    return {"TensorFlow": tf.__version__, "mnist_cnn": __version__, "the cluster": task.cluster}
 
 
-def _lost(error):
-    """The error in its chain of causes that says that another task is lost, or None."""
-    while error is not None and not isinstance(error, _LOST):
+def _find_connection_error(error: Optional[BaseException]) -> Optional[BaseException]:
+    """Returns the first of _CONNECTION_ERRORS in the error's chain of causes, or None."""
+    while error is not None and not isinstance(error, _CONNECTION_ERRORS):
         error = error.__cause__
     return error
 
 
-class _EachLineOnce:
-    """A stream. A run that goes on prints the lines of its finished epochs again; here once is enough."""
+class _DeduplicatingStream:
+    """A text stream that drops lines which it has written before.
 
-    def __init__(self, stream):
-        self._stream, self._said, self._line = stream, set(), ""
+    Each attempt to resume prints the lines of the finished epochs again.
+    """
 
-    def write(self, text):
-        *lines, self._line = (self._line + text).split("\n")
+    def __init__(self, stream: TextIO):
+        self._stream, self._written, self._incomplete_line = stream, set(), ""
+
+    def write(self, text: str) -> None:
+        *lines, self._incomplete_line = (self._incomplete_line + text).split("\n")
         for line in lines:
-            if line not in self._said:
-                self._said.add(line)
+            if line not in self._written:
+                self._written.add(line)
                 self._stream.write(line + "\n")
 
-    def flush(self):
+    def flush(self) -> None:
         self._stream.flush()
-
-
-def _notice(line):
-    print(f"NOTICE: {line}", file=sys.stderr, flush=True)
