@@ -70,7 +70,7 @@ class Parser(argparse.ArgumentParser):
         """
         self.add_argument("--debug", action="store_true", help="show tracebacks and all messages of TensorFlow")
         args = self.parse_args(argv)
-        _print_notices()
+        _print_log_records(self.prog)
         for signum in SIGNALS:
             if signum != signal.SIGINT and signal.getsignal(signum) == signal.SIG_DFL:  # not under nohup
                 signal.signal(signum, _raise_stopped)
@@ -129,19 +129,24 @@ def suppress_stderr() -> Iterator[None]:
             faulthandler.disable()
 
 
-class _NoticeHandler(logging.Handler):
-    """Prints the package's log records on stderr, above the progress bar, as `NOTICE: …`."""
+class _LogHandler(logging.Handler):
+    """Prints the package's log records on stderr, above the progress bar: `NOTICE: …` or `train.py: error: …`."""
+
+    def __init__(self, prog: str):
+        super().__init__()
+        self._prog = prog
 
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm  # a lazy import: --help does not need it
 
-        tqdm.write("NOTICE: " + " ".join(record.getMessage().split()), file=sys.stderr)
+        prefix = f"{self._prog}: error" if record.levelno >= logging.ERROR else "NOTICE"
+        tqdm.write(f"{prefix}: " + " ".join(record.getMessage().split()), file=sys.stderr)
         sys.stderr.flush()
 
 
-def _print_notices() -> None:
+def _print_log_records(prog: str) -> None:
     logger = logging.getLogger("mnist_cnn")
-    logger.addHandler(_NoticeHandler())
+    logger.addHandler(_LogHandler(prog))
     logger.propagate = False  # libraries may add handlers to the root logger
 
 
