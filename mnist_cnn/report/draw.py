@@ -1,112 +1,143 @@
-"""A report of a run: pictures, and a page that shows them. Needs the extra `report`."""
+"""Draws the report of a run: plots, and a page that contains them. Needs the extra `report`."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
 from mnist_cnn import published
+from mnist_cnn.data.mnist import Dataset, Split
 from mnist_cnn.errors import InputError
-from mnist_cnn.evaluation import BATCH_SIZE, evaluate
+from mnist_cnn.evaluation import BATCH_SIZE, Evaluation, evaluate
 from mnist_cnn.files import replace_folder
-from mnist_cnn.recipes import RECIPES, get_recipe, recipe_from_config
+from mnist_cnn.model import Model
+from mnist_cnn.recipes import RECIPES, Recipe, get_recipe
 from mnist_cnn.report import plots
 from mnist_cnn.report.page import render_page
 from mnist_cnn.run_dir import directory
 from mnist_cnn.run_dir.checkpoints import restore_run
-from mnist_cnn.tf1 import tf
+from mnist_cnn.run_dir.config import recipe_from_config
 
-SHOWN_DIGIT = 2  # its strokes go in all directions
+SHOWN_DIGIT = 2  # has strokes in many directions
+_SHOWN_LAYERS = ("conv1", "pool1", "conv2", "pool2", "dense")
+
+# Labels of config.json's keys; other keys are shown as they are.
+_LABELS = {
+    "tensorflow": "TensorFlow",
+    "cpu": "CPU",
+    "num_cpus": "number of CPUs",
+    "mixed_precision": "mixed precision",
+    "python": "Python",
+    "numpy": "NumPy",
+}
 
 
-def draw_report(run, dataset, report=print):
-    """Draws a run into its folder report/, in place of what that held: pictures, and index.html, which has them in it.
+def draw_report(run_dir: Union[str, Path], dataset: Dataset) -> Path:
+    """Writes report/ in a run directory (PNG files and a self-contained index.html), replacing an earlier report.
 
-    Shown are the weights of the newest good checkpoint, measured on the test images. Pictures of what a run does
-    not have are left out: filters (a dense network), a finished epoch, mistakes.
+    The report shows the weights of the latest checkpoint that is not damaged, evaluated on the test images. A plot
+    is left out where the run has no data for it: the learning curve before the first epoch has ended, the errors
+    where there are none, and the filters and activations of a network without the layers that they show.
 
     Args:
-      run: the run's folder.
-      dataset: the Dataset that it was trained on.
-      report: called with a line about each newer checkpoint that is damaged.
+      run_dir: the run directory.
+      dataset: the Dataset that the run was trained on.
 
     Returns:
-      The Path of index.html.
+      The path of index.html.
 
     Raises:
-      InputError: `run` is no run, or was not trained on `dataset`, or a file of it is damaged.
-      OSError: the report cannot be written; an earlier one is as it was.
+      InputError: `run_dir` is not a run directory, the run was trained on another dataset, or a file is damaged.
+      OSError: the report cannot be written; an earlier report is unchanged.
     """
-    run = Path(run)
-    config, history = directory.read_json(run, "config.json"), directory.read_history(run)
+    run_dir = Path(run_dir)
+    config, history = directory.read_json(run_dir, "config.json"), directory.read_history(run_dir)
     model, recipe, seed = recipe_from_config(config)
     if config["dataset"].get("sha256") != dataset.digest():
         raise InputError(
-            f"{run} was trained on other data than this {dataset.name}: a report needs what it was trained on"
+            f"{run_dir} was trained on different data than this {dataset.name}: "
+            "draw the report with the dataset that the run was trained on"
         )
-    measured = _measure(run, model, dataset.test, report)
-    drawn = _draw(measured, history, f"this run: {_recipe(model, recipe)[0]}, {dataset.name}", model)
-    steps = recipe.epochs * (len(dataset.train) // recipe.batch_size)
-    facts = {
-        "network": f"{model}, {measured.parameters:,} parameters",
-        "recipe": ", ".join(_recipe(model, recipe)),
+    results = _compute_results(run_dir, dataset.test)
+    recipe_name, changes = _find_closest_recipe(model, recipe)
+    total_steps = recipe.epochs * (len(dataset.train) // recipe.batch_size)
+    summary = {
+        "network": f"{model}, {results.num_parameters:,} parameters",
+        "recipe": f"{recipe_name}: {', '.join(changes)}" if changes else recipe_name,
         "seed": seed,
         "dataset": dataset.name,
-        "steps": f"{measured.step:,} of {steps:,}",
+        "steps": f"{results.step:,} of {total_steps:,}",
         "training time": f"{sum(row['seconds'] for row in history):,.0f} s, {len(history)} epochs",
-        **_recorded(config, "machine"),
-        **_recorded(config, "versions"),
+        **_read_labelled(config, "machine"),
+        **_read_labelled(config, "versions"),
     }
-    text = render_page(run.resolve().name, dataset.name, model, facts, history, measured.evaluation.confusion_matrix, drawn)
-    files = {f"{name}.png": png for name, png in drawn.items()}
-    replace_folder(run / "report", {**files, "index.html": text.encode(errors="replace")})
-    return run / "report" / "index.html"
+    pngs = _draw_plots(results, history, f"this run: {recipe_name}, {dataset.name}", published.COSTS.get(model))
+    page = render_page(
+        run_dir.resolve().name, dataset.name, model, summary, history, results.evaluation.confusion_matrix, pngs
+    )
+    files = {f"{name}.png": png for name, png in pngs.items()}
+    replace_folder(run_dir / "report", {**files, "index.html": page.encode(errors="replace")})
+    return run_dir / "report" / "index.html"
 
 
-class _Measured(NamedTuple):
+class _Results(NamedTuple):
     step: int
-    parameters: int
-    evaluation: Any  # an Evaluation
-    mistakes: Any  # what plots.mistakes takes; None without one
-    way: Any  # a plots.Activations; None for a dense network
+    num_parameters: int
+    evaluation: Evaluation
+    mistakes: Optional[Tuple[Any, ...]]  # arguments of plots.mistakes; None without an error
+    kernels: Optional[np.ndarray]  # argument of plots.filters; None without a first convolution
+    activations: Optional[plots.Activations]  # None for a network without these layers
 
 
-def _measure(run, model, split, report):
-    with restore_run(run, report) as (session, network):
-        evaluation = evaluate(session, network, split)
-        weights = session.run(tf.trainable_variables())
-        return _Measured(
-            step=int(session.run(network.global_step)),
-            parameters=sum(array.size for array in weights),
+def _compute_results(run_dir: Path, split: Split) -> _Results:
+    with restore_run(run_dir) as (session, model):
+        evaluation = evaluate(session, model, split)
+        step, weights = session.run([model.global_step, list(model.weights.values())])
+        return _Results(
+            step=int(step),
+            num_parameters=sum(array.size for array in weights),
             evaluation=evaluation,
-            mistakes=_mistakes(session, network, split, evaluation.predictions),
-            way=_way(session, network, split, evaluation.predictions, weights) if model == "cnn" else None,
+            mistakes=_find_mistakes(session, model, split, evaluation.predictions),
+            kernels=weights[0] if _has_filters(model, weights) else None,
+            activations=_compute_activations(session, model, split, evaluation.predictions, weights),
         )
 
 
-def _mistakes(session, network, split, predictions):
+def _find_mistakes(session: Any, model: Model, split: Split, predictions: np.ndarray) -> Optional[Tuple[Any, ...]]:
     wrong = np.flatnonzero(predictions != split.labels)
     if not len(wrong):
         return None
     batches = (split.batch(wrong[start : start + BATCH_SIZE])[0] for start in range(0, len(wrong), BATCH_SIZE))
     probabilities = np.concatenate(
-        [session.run(network.probabilities, {network.images: images}).max(1) for images in batches]
+        [session.run(model.probabilities, {model.images: images}).max(1) for images in batches]
     )
-    surest = np.argsort(-probabilities, kind="stable")[: plots.MISTAKES_SHOWN]
-    chosen = wrong[surest]
-    return split.images[chosen, ..., 0], split.labels[chosen], predictions[chosen], probabilities[surest], len(wrong)
+    order = np.argsort(-probabilities, kind="stable")[: plots.MISTAKES_SHOWN]
+    shown = wrong[order]
+    return split.images[shown, ..., 0], split.labels[shown], predictions[shown], probabilities[order], len(wrong)
 
 
-def _way(session, network, split, predictions, weights):
-    """The way of the first digit of its kind that is read correctly, else of the first image."""
-    chosen = np.flatnonzero((split.labels == SHOWN_DIGIT) & (predictions == SHOWN_DIGIT))[:1]
-    index = int(chosen[0]) if len(chosen) else 0
+def _has_filters(model: Model, weights: List[np.ndarray]) -> bool:
+    """Returns whether the first layer is a convolution of the images, with weights [k, k, 1, number of filters]."""
+    size = len(weights[0])
+    return "conv1" in model.activations and weights[0].shape[:-1] == (size, size, 1)
+
+
+def _compute_activations(
+    session: Any, model: Model, split: Split, predictions: np.ndarray, weights: List[np.ndarray]
+) -> Optional[plots.Activations]:
+    """Activations for the first SHOWN_DIGIT that is classified correctly, or for the first image if there is none."""
+    if not set(_SHOWN_LAYERS) <= set(model.activations) or not _has_filters(model, weights):
+        return None
+    candidates = np.flatnonzero((split.labels == SHOWN_DIGIT) & (predictions == SHOWN_DIGIT))
+    index = int(candidates[0]) if len(candidates) else 0
     images, _ = split.batch([index])
-    # By name: before they are pooled, the network has the convolutions without ReLU alone.
-    tensors = [f"{name}:0" for name in ("conv1/Conv2D", "conv1/Relu", "conv2/Conv2D", "conv2/Relu", "dense/Relu")]
-    found = session.run([*tensors, network.probabilities], {network.images: images})
-    conv1, pool1, conv2, pool2, dense, probabilities = (array[0] for array in found)
+    fetches = [*(model.activations[name] for name in _SHOWN_LAYERS), model.probabilities]
+    *layers, probabilities = (batch[0] for batch in session.run(fetches, {model.images: images}))
+    weight_shapes = [array.shape for array in weights]
+    if not _fit_plot([layer.shape for layer in layers], weight_shapes, len(probabilities)):
+        return None
+    conv1, pool1, conv2, pool2, dense = layers
     return plots.Activations(
         label=int(split.labels[index]),
         image=images[0, ..., 0],
@@ -117,38 +148,59 @@ def _way(session, network, split, predictions, weights):
         pool2=pool2,
         dense=dense,
         probabilities=probabilities,
-        parameters=[array.size for array in weights],
+        weight_shapes=weight_shapes,
     )
 
 
-def _draw(measured, history, label, model):
-    """PNG files by name."""
-    drawn = {"confusion-matrix": plots.confusion(measured.evaluation.confusion_matrix)}
+def _fit_plot(layer_shapes: List[Tuple[int, ...]], weight_shapes: List[Tuple[int, ...]], num_classes: int) -> bool:
+    """Returns whether the layers are those that plots.Activations describes, with any numbers of filters and units.
+
+    Another network may use the same names for layers of other shapes, or have biases: the plot would be wrong.
+    """
+    filters1, _, filters2, _, units = (shape[-1] for shape in layer_shapes)
+    expected_layers = [(28, 28, filters1), (14, 14, filters1), (14, 14, filters2), (7, 7, filters2), (units,)]
+    expected_channels = [(1, filters1), (filters1, filters2)]
+    expected_matrices = [(7 * 7 * filters2, units), (units, num_classes)]
+    return (
+        layer_shapes == expected_layers
+        and [shape[2:] for shape in weight_shapes[:2]] == expected_channels
+        and weight_shapes[2:] == expected_matrices
+    )
+
+
+def _draw_plots(
+    results: _Results, history: List[Dict[str, Any]], label: str, published_costs: Optional[List[float]]
+) -> Dict[str, bytes]:
+    """Returns PNG files by name."""
+    pngs = {"confusion-matrix": plots.confusion(results.evaluation.confusion_matrix)}
     if history:
-        drawn["learning-curve"] = plots.learning_curve(history, label, published.COSTS.get(model))
-    if measured.mistakes:
-        drawn["mistakes"] = plots.mistakes(*measured.mistakes)
-    if measured.way:
-        drawn["filters"] = plots.filters(measured.way.kernels)
-        drawn["way"] = plots.activations_wide(measured.way)
-        drawn["way-tall"] = plots.activations_tall(measured.way)
-    return drawn
+        pngs["learning-curve"] = plots.learning_curve(history, label, published_costs)
+    if results.mistakes:
+        pngs["mistakes"] = plots.mistakes(*results.mistakes)
+    if results.kernels is not None:
+        pngs["filters"] = plots.filters(results.kernels)
+    if results.activations:
+        pngs["activations"] = plots.activations_wide(results.activations)
+        pngs["activations-tall"] = plots.activations_tall(results.activations)
+    return pngs
 
 
-def _recipe(model, recipe):
-    """The name of the recipe that needs the fewest changes to be this one, then each change."""
+def _find_closest_recipe(model: str, recipe: Recipe) -> Tuple[str, List[str]]:
+    """Returns the closest named recipe, "(modified)" if it is not equal, and the differences, as text."""
 
-    def changes(name):
-        values = asdict(get_recipe(name, model))
-        return [f"{key.replace('_', ' ')} {value}" for key, value in asdict(recipe).items() if value != values[key]]
+    def list_changes(name: str) -> List[str]:
+        named = asdict(get_recipe(name, model))
+        return [f"{key.replace('_', ' ')} {value}" for key, value in asdict(recipe).items() if value != named[key]]
 
-    nearest = min(RECIPES, key=lambda name: len(changes(name)))
-    if changes(nearest):
-        return [f"{nearest}, changed", *changes(nearest)]
-    return [nearest]
+    closest = min(RECIPES, key=lambda name: len(list_changes(name)))
+    changes = list_changes(closest)
+    return f"{closest} (modified)" if changes else closest, changes
 
 
-def _recorded(config, part):
-    """For people to read, so it may as well be missing."""
-    part = config.get(part)
-    return part if isinstance(part, dict) else {}
+def _read_labelled(config: Dict[str, Any], part: str) -> Dict[str, Any]:
+    """Returns a part of config.json, labelled for readers. It is informational only and may be missing."""
+    values = config.get(part)
+    if not isinstance(values, dict):
+        return {}
+    words = {True: "yes", False: "no"}
+    return {_LABELS.get(key, key): words[value] if isinstance(value, bool) else value for key, value in values.items()}

@@ -1,99 +1,113 @@
-"""The page of a report: one HTML file that refers to nothing outside itself. Whatever stands in it is escaped."""
+"""The page of a report: one self-contained HTML file. All inserted text is escaped."""
 
 import base64
 import html
 import string
 from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import numpy as np
 
 from mnist_cnn import published
 
 _TEMPLATE = Path(__file__).with_name("template.html")
 
-# By the name of each picture its alternative text and its caption, in the order of the page.
-_PICTURES = {
-    "way": (
-        (
-            "A digit on its way through the network, from the image over 32 maps of 28×28 and of 14×14, 64 maps of 14×14 "
-            "and of 7×7, and 256 dense units, to ten probabilities. Then one window times one kernel, and one pooling "
-            "window, in numbers."
-        ),
-        (
-            "The brighter, the stronger a filter's answer at that place. Maps are drawn to one scale, so that pooling is "
-            "seen to halve them. Framed in blue: the window and the filter that are shown in numbers."
-        ),
+# The alternative text and the caption of each plot, in the order of the page.
+_PLOTS = {
+    "activations": (
+        "One test digit and its activations in each layer of the network: the image, the feature maps after each of "
+        "two convolutions and after pooling, the dense units, and the probability of each class. Below them, in "
+        "numbers, one window times one filter, and one pooling window.",
+        "Brighter is a stronger activation. All feature maps are drawn to one scale, so that pooling visibly halves "
+        "their width and height. The blue frames mark the window and the filter that are shown in numbers.",
     ),
     "learning-curve": (
-        "Average cost and validation accuracy by epoch; the table below has the numbers.",
-        "The cost is the cross-entropy in training, with dropout and all that the recipe does to the images.",
+        "Average training cost and validation accuracy by epoch; the table below has the numbers.",
+        "The training cost is the cross-entropy, measured with the recipe's dropout and augmentation.",
     ),
     "confusion-matrix": (
-        "The counts of test digits by what they are and what they are read as: {right:,} read correctly, {wrong:,} not.",
-        "Only mistakes are coloured.",
+        "Number of test digits by true and predicted digit: {correct:,} classified correctly, {wrong:,} misclassified.",
+        "Rows are true digits, columns are predicted digits. Only errors are coloured.",
     ),
     "mistakes": (
-        "Misread digits, each with what it is, what it is read as, and how probable the network finds that.",
-        "What it is, what it is read as, and the probability that the network gives to that.",
+        "Misclassified digits, each with the true digit, the predicted digit and the probability of the prediction.",
+        "Below each digit: the true digit, the predicted digit and its probability.",
     ),
     "filters": (
-        "The 3×3 weights of each of the 32 filters of the first layer, on one scale of colours around 0.",
-        "In the order of the maps after conv1. A filter answers where the ink lies on red and not on blue.",
+        "The weights of each filter of the first layer, on one colour scale around 0.",
+        "In the order of the feature maps of conv1. Ink on red weights raises a filter's activation; ink on blue "
+        "weights lowers it.",
     ),
 }
 
 
-def render_page(name, dataset, model, figures, history, matrix, drawn):
-    """The page as text.
+def render_page(
+    name: str,
+    dataset: str,
+    model: str,
+    summary: Dict[str, Any],
+    history: List[Dict[str, Any]],
+    matrix: np.ndarray,
+    pngs: Dict[str, bytes],
+) -> str:
+    """Renders the HTML page.
 
     Args:
-      name: what the run is called.
+      name: the run's name, shown as the heading.
       dataset: the dataset's name.
-      model: "cnn" or "mlp".
-      figures: what is to be listed, by what it is called.
-      history: rows of `directory.read_history`.
-      matrix: int [10, 10], the confusion matrix.
-      drawn: PNG files by the names in _PICTURES; those that are missing are left out. One whose name
-        ends in -tall takes the place of the other on narrow screens.
+      model: the network's name.
+      summary: values by label.
+      history: rows of `run_dir.directory.read_history`.
+      matrix: int [n, n], the confusion matrix: rows are labels, columns are predictions.
+      pngs: PNG files by plot name; plots that are missing are left out. A file named NAME-tall replaces NAME on
+        narrow screens.
     """
-    right, total = matrix.trace(), matrix.sum()
-    pictures = {
-        key: _picture(alt.format(right=right, wrong=total - right), caption, drawn[key], drawn.get(f"{key}-tall"))
-        for key, (alt, caption) in _PICTURES.items()
-        if key in drawn
+    correct, total = matrix.trace(), matrix.sum()
+    figures = {
+        plot: _make_figure(
+            alt.format(correct=correct, wrong=total - correct), caption, pngs[plot], pngs.get(f"{plot}-tall")
+        )
+        for plot, (alt, caption) in _PLOTS.items()
+        if plot in pngs
     }
     return string.Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        name=_escaped(name),
-        accuracy=f"{right / total:.4f}",
+        name=_escape(name),
+        accuracy=f"{correct / total:.4f}",
         total=f"{total:,}",
-        comparison=_comparison(dataset, model),
-        figures="\n".join(f"<div><dt>{_escaped(key)}<dd>{_escaped(value)}</div>" for key, value in figures.items()),
-        way=pictures.pop("way", ""),
-        pictures="\n".join(pictures.values()),
-        history=_table(history, published.COSTS.get(model)),
+        comparison=_compare(dataset, model),
+        summary="\n".join(f"<div><dt>{_escape(key)}<dd>{_escape(value)}</div>" for key, value in summary.items()),
+        activations=figures.pop("activations", ""),
+        figures="\n".join(figures.values()),
+        history=_make_table(history, published.COSTS.get(model)),
     )
 
 
-def _comparison(dataset, model):
+def _compare(dataset: str, model: str) -> str:
+    """Compares with the published accuracy, where there is one."""
     if dataset == "sample":
-        return "They are the sample's: do not compare it with the accuracy on MNIST."
+        return "These are digits of the sample: the accuracy is not comparable with one on MNIST."
     accuracy = published.ACCURACY.get(model)
-    return f"The tutorial published {accuracy:.4f} for this network, on MNIST." if accuracy else ""
+    return f"The published accuracy of this network on MNIST is {accuracy:.4f}." if accuracy else ""
 
 
-def _picture(alt, caption, png, narrow=None):
-    source = f'<source media="(max-width: 40em)" srcset="{_data_uri(narrow)}">' if narrow else ""
-    image = f'<img src="{_data_uri(png)}" alt="{_escaped(alt)}">'
-    return f"<figure><picture>{source}{image}</picture><figcaption>{_escaped(caption)}</figcaption></figure>"
+def _make_figure(alt: str, caption: str, png: bytes, narrow_png: Optional[bytes] = None) -> str:
+    source = f'<source media="(max-width: 40em)" srcset="{_make_data_uri(narrow_png)}">' if narrow_png else ""
+    image = f'<img src="{_make_data_uri(png)}" alt="{_escape(alt)}">'
+    return f"<figure><picture>{source}{image}</picture><figcaption>{_escape(caption)}</figcaption></figure>"
 
 
-def _data_uri(png):
+def _make_data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def _table(history, published_costs):
+def _make_table(history: List[Dict[str, Any]], published_costs: Optional[List[float]]) -> str:
     if not history:
         return "<p>The run stopped before its first epoch ended."
-    # Soft hyphens: seven columns fit a phone.
-    columns = ["epoch", "cost", *(["pub&shy;lished"] if published_costs else []), "vali&shy;dation", "rate", "s", "images/s"]
+    # Soft hyphens let seven columns fit on a phone.
+    columns = ["epoch", "cost"]
+    if published_costs:
+        columns.append("pub&shy;lished")
+    columns += ["vali&shy;dation", "learn&shy;ing rate", "s", "images/s"]
     rows = []
     for i, row in enumerate(history):
         cells = [row["epoch"], f"{row['avg_cost']:.3f}"]
@@ -106,5 +120,5 @@ def _table(history, published_costs):
     return f"<table>\n<thead><tr>{head}\n<tbody>\n" + "\n".join(rows) + "\n</table>"
 
 
-def _escaped(value):
+def _escape(value: Any) -> str:
     return html.escape(str(value))

@@ -1,12 +1,13 @@
-"""The pictures of a report. Needs the extra `report`.
+"""The plots of a report, as PNG files. Needs the extra `report`.
 
-Each function returns the bytes of a PNG file. They are narrow, so that their text can be read on a phone.
-Colours differ in lightness or are Okabe and Ito's, so that the colour-blind can tell them apart.
+Each public plot function returns the bytes of a PNG file. The plots are narrow, so that their text is legible on a
+phone. Their colours differ in lightness or are from the palette of Okabe and Ito, which colour-blind readers can
+distinguish.
 """
 
 import functools
 import io
-from typing import Any, NamedTuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -16,21 +17,22 @@ except ModuleNotFoundError as error:
     if error.name != "matplotlib":
         raise
     raise ImportError("a report needs matplotlib: pip install '.[report]'") from error
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
-from PIL import Image  # which matplotlib needs
+from PIL import Image  # a dependency of matplotlib
 
 INK, FAINT, LINE, PAPER = "#1b1b1b", "#666666", "#d0d0d0", "#ffffff"
-OURS, THEIRS, MARK = "#0072b2", "#c9c9c9", "#56b4e9"
+THIS_RUN, PUBLISHED, MARK = "#0072b2", "#c9c9c9", "#56b4e9"
 DPI = 200
 WIDTH = 5  # inches
 MISTAKES_SHOWN = 16
 
 _STYLE = {
-    "font.family": "DejaVu Sans",  # which comes with matplotlib
+    "font.family": "DejaVu Sans",  # included in matplotlib
     "font.size": 10,
     "text.color": INK,
     "axes.edgecolor": LINE,
@@ -54,61 +56,58 @@ _STYLE = {
 }
 
 
-def _picture(draw):
-    """Makes of a function that returns a Figure one that returns a PNG file, whatever the user's matplotlibrc says."""
+def _render_png(draw: Callable[..., Figure]) -> Callable[..., bytes]:
+    """Decorator: renders the returned Figure as a PNG file, independent of the user's matplotlib settings."""
 
     @functools.wraps(draw)
-    def png(*args):
+    def render(*args: Any) -> bytes:
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
             matplotlib.rcParams.update(_STYLE)
             file = io.BytesIO()
             canvas = FigureCanvasAgg(draw(*args))
             canvas.draw()
-            # With 256 colours, which no eye misses, in less than half of the bytes.
+            # A palette of 256 colours looks the same, in less than half of the bytes.
             pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize()
             pixels.save(file, "PNG", optimize=True)
             return file.getvalue()
 
-    return png
+    return render
 
 
-@_picture
-def learning_curve(history, label, published_costs):
-    """Cost and validation accuracy by epoch.
+@_render_png
+def learning_curve(history: List[Dict[str, Any]], label: str, published_costs: Optional[List[float]] = None) -> Figure:
+    """Training cost and validation accuracy by epoch.
 
     Args:
-      history: rows of `directory.read_history`, one at least.
-      label: what the legend calls this run.
-      published_costs: those of the tutorial's run, by epoch; none for a network that has none.
+      history: rows of `run_dir.directory.read_history`, at least one.
+      label: the legend's entry for this run.
+      published_costs: the published run's cost of each epoch, if there is one.
     """
     figure = Figure([WIDTH, 4.65])
-    first, last = history[0]["avg_cost"], history[-1]["avg_cost"]
-    title = (
-        f"The cost goes from {first:.3f} to {last:.3f}" if len(history) > 1 else f"The cost of one epoch is {last:.3f}"
-    )
+    title = _range_title("Training cost", [row["avg_cost"] for row in history])
     if published_costs:
-        title += f",\nin the published run from {published_costs[0]} to {published_costs[-1]}"
-    _title(figure, title)
-    costs = _axes(figure, 0.5, 0.95, 4.35, 2.05)
-    accuracies = _axes(figure, 0.5, 3.4, 4.35, 0.75, sharex=costs)
+        title += "\n" + _range_title("Published run", published_costs)
+    _add_title(figure, title)
+    costs = _add_axes(figure, 0.5, 0.95, 4.35, 2.05)
+    accuracies = _add_axes(figure, 0.5, 3.4, 4.35, 0.75, sharex=costs)
     if published_costs:
         epochs = range(1, len(published_costs) + 1)
-        costs.plot(epochs, published_costs, color=THEIRS, linewidth=6, label="published: original, mnist")
+        costs.plot(epochs, published_costs, color=PUBLISHED, linewidth=6, label="published run")
     epochs = [row["epoch"] for row in history]
-    costs.plot(epochs, [row["avg_cost"] for row in history], "o-", color=OURS, label=label)
+    costs.plot(epochs, [row["avg_cost"] for row in history], "o-", color=THIS_RUN, label=label)
     costs.set_yscale("log")
     costs.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     costs.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     costs.yaxis.set_minor_formatter(NullFormatter())
     costs.tick_params(labelbottom=False)
     costs.legend(loc="upper right")
-    costs.set_title("average cost of an epoch, on a log scale")
-    accuracies.plot(epochs, [row["validation_accuracy"] for row in history], "o-", color=OURS)
+    costs.set_title("average training cost of each epoch (log scale)")
+    accuracies.plot(epochs, [row["validation_accuracy"] for row in history], "o-", color=THIS_RUN)
     accuracies.xaxis.set_major_locator(MaxNLocator(15, integer=True))
     accuracies.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     accuracies.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    accuracies.set_title("accuracy on the validation images")
+    accuracies.set_title("validation accuracy")
     accuracies.set_xlabel("epoch")
     for axes in (costs, accuracies):
         axes.grid(axis="y")
@@ -116,254 +115,349 @@ def learning_curve(history, label, published_costs):
     return figure
 
 
-@_picture
-def confusion(matrix):
-    """`matrix` int [10, 10], rows the true digits, columns the predicted ones. Colour is for the mistakes alone."""
-    mistakes = matrix - np.diag(np.diag(matrix))
+def _range_title(name: str, costs: List[float]) -> str:
+    first = f"{name}: {costs[0]:.3f} in epoch 1"
+    return f"{first}, {costs[-1]:.3f} in epoch {len(costs)}" if len(costs) > 1 else first
+
+
+@_render_png
+def confusion(matrix: np.ndarray) -> Figure:
+    """The confusion matrix. Only errors are coloured.
+
+    Args:
+      matrix: int [n, n], rows are labels, columns are predictions.
+    """
+    classes = len(matrix)
+    errors = matrix - np.diag(np.diag(matrix))
     figure = Figure([WIDTH, 5.7])
-    _title(figure, _misread(mistakes, matrix.sum()))
-    axes = _axes(figure, 0.45, 1.15, 4.4, 4.4)
-    most = max(mistakes.max(), 1)
-    axes.imshow(np.ma.masked_equal(mistakes, 0), "Oranges", vmin=-0.2 * most, vmax=1.1 * most)
-    for true, predicted in np.ndindex(matrix.shape):
-        count = matrix[true, predicted]
-        if true == predicted:
-            axes.add_patch(Rectangle((predicted - 0.5, true - 0.5), 1, 1, color="#efefef", lw=0))
+    _add_title(figure, _confusion_title(errors, matrix.sum()))
+    axes = _add_axes(figure, 0.45, 1.15, 4.4, 4.4)
+    most = max(errors.max(), 1)
+    axes.imshow(np.ma.masked_equal(errors, 0), "Oranges", vmin=-0.2 * most, vmax=1.1 * most)
+    for label, prediction in np.ndindex(matrix.shape):
+        count = matrix[label, prediction]
+        if label == prediction:
+            axes.add_patch(Rectangle((prediction - 0.5, label - 0.5), 1, 1, color="#efefef", lw=0))
             colour = FAINT
         else:
             colour = PAPER if count > 0.6 * most else INK
-        if count or true == predicted:
-            axes.text(predicted, true, str(count), color=colour, ha="center", va="center")
+        if count or label == prediction:
+            axes.text(prediction, label, str(count), color=colour, ha="center", va="center")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks(range(10))
-        axis.set_ticks(np.arange(11) - 0.5, minor=True)
+        axis.set_ticks(range(classes))
+        axis.set_ticks(np.arange(classes + 1) - 0.5, minor=True)
     axes.grid(which="minor", clip_on=False)
     axes.tick_params(which="both", length=0, labeltop=True, labelbottom=False, labelsize=10)
     axes.xaxis.set_label_position("top")
-    axes.set_xlabel("is read as", loc="left")
-    axes.set_ylabel("the digit", loc="top")
+    axes.set_xlabel("predicted digit", loc="left")
+    axes.set_ylabel("true digit", loc="top")
     axes.spines[:].set_visible(False)
     return figure
 
 
-def _misread(mistakes, total):
-    if not mistakes.any():
-        return f"All {total:,} test digits are read correctly"
-    true, predicted = np.unravel_index(mistakes.argmax(), mistakes.shape)
-    most = f"most often a {true} as a {predicted}, {_times(mistakes.max())}"
-    return f"{mistakes.sum():,} of {total:,} test digits are misread,\n{most}"
+def _confusion_title(errors: np.ndarray, total: int) -> str:
+    if not errors.any():
+        return f"All {total:,} test digits are classified correctly"
+    label, prediction = np.unravel_index(errors.argmax(), errors.shape)
+    times = {1: "once", 2: "twice"}.get(errors.max(), f"{errors.max():,} times")
+    return (
+        f"{errors.sum():,} of {total:,} test digits are misclassified;\n"
+        f"most often, a {label} is read as a {prediction} ({times})"
+    )
 
 
-def _times(count):
-    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
-
-
-@_picture
-def mistakes(images, labels, predictions, probabilities, total):
-    """Misread digits, the most confidently misread first.
+@_render_png
+def mistakes(
+    images: np.ndarray, labels: np.ndarray, predictions: np.ndarray, probabilities: np.ndarray, total: int
+) -> Figure:
+    """Misclassified digits, most confident first.
 
     Args:
-      images: uint8 [n, 28, 28], 1 to MISTAKES_SHOWN.
+      images: uint8 [n, 28, 28] in 0..255, 1 to MISTAKES_SHOWN of them.
       labels, predictions: ints [n] in 0..9.
       probabilities: float [n] in [0, 1], of the predictions.
-      total: how many are misread in all.
+      total: the number of errors in the whole test set.
     """
     rows = -(-len(images) // 4)
     figure = Figure([WIDTH, 0.5 + 1.6 * rows])
-    _title(figure, f"The {len(images)} surest of {total:,} mistakes" if total > 1 else "The only mistake")
+    _add_title(figure, f"The {len(images)} most confident of {total:,} errors" if total > 1 else "The only error")
     for i, (image, label, prediction, probability) in enumerate(zip(images, labels, predictions, probabilities)):
         left, top = 0.12 + 1.22 * (i % 4), 0.45 + 1.6 * (i // 4)
-        _map(figure, left, top, 1.1 / 28, image, "Greys")
-        _text(figure, left + 0.55, top + 1.13, f"{label} read as {prediction}", ha="center")
-        _text(figure, left + 0.55, top + 1.3, percent(probability), color=FAINT, ha="center")
+        _add_map(figure, left, top, 1.1 / 28, image, "Greys")
+        _add_text(figure, left + 0.55, top + 1.13, f"{label} read as {prediction}", ha="center")
+        _add_text(figure, left + 0.55, top + 1.3, format_percent(probability), color=FAINT, ha="center")
     return figure
 
 
-def percent(probability):
-    """Without the claim to be certain."""
+def format_percent(probability: float) -> str:
+    """Formats a probability in [0, 1] as a percentage, never as 100 %: no prediction is certain."""
     return ">99.9 %" if probability > 0.999 else f"{100 * probability:.1f} %"
 
 
-@_picture
-def filters(kernels):
-    """`kernels` float [3, 3, 1, 32], the weights of the first layer."""
-    figure = Figure([WIDTH, 3.35])
-    _title(figure, "The 32 filters of the first layer, 3×3 weights each")
-    most = np.abs(kernels).max()
-    shown = _tiled(kernels[:, :, 0], 8, gap=1)
-    picture = _map(figure, 0.15, 0.5, 4.7 / shown.shape[1], shown, "RdBu_r", Normalize(-most, most)).images[0]
-    bar = figure.colorbar(picture, cax=_axes(figure, 1.5, 2.98, 2, 0.09), orientation="horizontal")
+@_render_png
+def filters(kernels: np.ndarray) -> Figure:
+    """The filters of the first layer, on one colour scale that is symmetric around 0.
+
+    Args:
+      kernels: float [k, k, 1, n], the layer's weights.
+    """
+    size, _, _, n = kernels.shape
+    columns = max(8, int(np.ceil(np.sqrt(n))))
+    pixel = 4.7 / (columns * (size + 1) - 1)
+    tiled = _tile(kernels[:, :, 0], min(columns, n), gap=1)
+    bottom = 0.5 + pixel * len(tiled)
+    figure = Figure([WIDTH, bottom + 0.55])
+    _add_title(figure, f"conv1: {_count(n, 'filter')} of {size}×{size} weights")
+    most = max(np.abs(kernels).max(), 1e-9)
+    axes = _add_map(figure, 0.15, 0.5, pixel, tiled, "RdBu_r", Normalize(-most, most))
+    colour_axes = _add_axes(figure, 1.5, bottom + 0.18, 2, 0.09)
+    bar = figure.colorbar(axes.images[0], cax=colour_axes, orientation="horizontal")
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)
     bar.locator = MaxNLocator(4)
     bar.update_ticks()
-    _text(figure, 1.4, 3.025, "ink counts against", color=FAINT, ha="right", va="center")
-    _text(figure, 3.6, 3.025, "ink counts for", color=FAINT, va="center")
+    _add_text(figure, 1.4, bottom + 0.225, "negative weight", color=FAINT, ha="right", va="center")
+    _add_text(figure, 3.6, bottom + 0.225, "positive weight", color=FAINT, va="center")
     return figure
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 class Activations(NamedTuple):
-    """What one image becomes in the network; arrays are float32."""
+    """One test image and its activations in a network of two convolutions, each with pooling, and a dense layer.
 
-    label: int
-    image: Any  # [28, 28] in [0, 1]
-    kernels: Any  # [3, 3, 1, 32], the first layer's weights
-    conv1: Any  # [28, 28, 32], after ReLU
-    pool1: Any  # [14, 14, 32]
-    conv2: Any  # [14, 14, 64], after ReLU
-    pool2: Any  # [7, 7, 64]
-    dense: Any  # [256]
-    probabilities: Any  # [10]
-    parameters: Any  # ints [4], of conv1, conv2, dense and output
+    Arrays are float32; [n] are the numbers of filters, units and classes.
+    """
+
+    label: int  # of the image
+    image: np.ndarray  # [28, 28] in [0, 1]
+    kernels: np.ndarray  # [k, k, 1, n], the first layer's weights
+    conv1: np.ndarray  # [28, 28, n], after ReLU
+    pool1: np.ndarray  # [14, 14, n]
+    conv2: np.ndarray  # [14, 14, n], after ReLU
+    pool2: np.ndarray  # [7, 7, n]
+    dense: np.ndarray  # [n], after ReLU
+    probabilities: np.ndarray  # [n]
+    weight_shapes: List[Tuple[int, ...]]  # of conv1, conv2, dense and output
 
 
-@_picture
-def activations_wide(way):
-    """A Activations from left to right, 10.5 inches wide."""
-    figure = Figure([10.5, 5.95])
-    _title(figure, _reads(way), size=14)
+@_render_png
+def activations_wide(shown: Activations) -> Figure:
+    """The activations from left to right, for wide screens."""
+    stages = _make_stages(shown, map_rows=8, unit_rows=32)
+    first_column = _numbers_width(shown) + 0.38
+    second_column = first_column + 3.3
+    stages_width = sum(max(stage.size[0], 0.85) + 0.36 for stage in stages)
+    figure = Figure([max(10.5, stages_width, second_column + 3.7), 4.9 + max(_kernel_height(shown), 0.75) + 0.15])
+    _add_title(figure, _prediction_title(shown), size=14)
     left, middle = 0.15, 2.35
-    for stage in _stages(way, columns=4):
+    for stage in stages:
         width, height = stage.size
-        if stage.name != "image":
-            _text(figure, left - 0.18, middle, "→", size=14, color=FAINT, ha="center", va="center")
-        _text(figure, left, 0.6, stage.name, weight="bold")
-        _text(figure, left, 0.78, stage.shape, color=FAINT)
+        if stage is not stages[0]:
+            _add_text(figure, left - 0.18, middle, "→", size=14, color=FAINT, ha="center", va="center")
+        _add_text(figure, left, 0.6, stage.name, weight="bold")
+        _add_text(figure, left, 0.78, stage.shape, color=FAINT)
         stage.draw(figure, left, middle - height / 2)
-        _words(figure, left, 3.75, stage.how)
+        _add_note(figure, left, 3.75, stage.note)
         left += max(width, 0.85) + 0.36
-    _convolution(figure, way, 0.15, 4.6)
-    _words(figure, 3, 4.9, _CONVOLUTION)
-    _pooling(figure, way, 6.3, 4.6)
-    _words(figure, 7.7, 4.9, _POOLING)
+    _draw_convolution(figure, shown, 0.15, 4.6)
+    _add_note(figure, first_column, 4.9, _CONVOLUTION_NOTE)
+    _draw_pooling(figure, shown, second_column, 4.6)
+    _add_note(figure, second_column + 1.4, 4.9, _POOLING_NOTE)
     return figure
 
 
-@_picture
-def activations_tall(way):
-    """A Activations from top to bottom, 3.75 inches wide."""
-    figure = Figure([3.75, 14.3])
-    _title(figure, _reads(way))
+@_render_png
+def activations_tall(shown: Activations) -> Figure:
+    """The activations from top to bottom, for narrow screens."""
+    stages = _make_stages(shown, map_columns=8, unit_columns=16)
+    width = max(3.75, _numbers_width(shown) + 0.15, max(stage.size[0] for stage in stages[:-1]) + 1.25)
+    stages_height = sum(max(stage.size[1], 0.9) + 0.28 for stage in stages)
+    figure = Figure([width, stages_height + _kernel_height(shown) + 3.2])
+    _add_title(figure, _prediction_title(shown))
     top = 0.6
-    for stage in _stages(way, columns=8):
+    for stage in stages:
         stage.draw(figure, 0.15, top)
-        _text(figure, 2.7, top, stage.name, weight="bold")
-        _words(figure, 2.7, top + 0.18, f"{stage.shape}\n{stage.how}")
+        _add_text(figure, width - 1.05, top, stage.name, weight="bold")
+        _add_note(figure, width - 1.05, top + 0.18, f"{stage.shape}\n{stage.note}")
         top += max(stage.size[1], 0.9) + 0.28
-    _convolution(figure, way, 0.15, top)
-    _words(figure, 0.15, top + 1.3, _CONVOLUTION)
-    _pooling(figure, way, 0.15, top + 2.4)
-    _words(figure, 1.55, top + 2.7, _POOLING)
+    _draw_convolution(figure, shown, 0.15, top)
+    top += 0.4 + _kernel_height(shown)
+    _add_note(figure, 0.15, top, _CONVOLUTION_NOTE)
+    _draw_pooling(figure, shown, 0.15, top + 1.1)
+    _add_note(figure, 1.55, top + 1.4, _POOLING_NOTE)
     return figure
 
 
-_CONVOLUTION = """The pixels in the window times the weights
-of a filter (its kernel), added up, are one
-point of its map; below 0 it becomes 0 (ReLU).
-The window moves on by 1 pixel (stride 1)."""
-_POOLING = """Of each 2×2 window of a map
-the largest point is kept. The
-window moves on by 2 (stride 2):
-half the width, half the height."""
+_CONVOLUTION_NOTE = """Each pixel in the window is multiplied by the
+weight at the same position. The sum is one
+point of the feature map; ReLU replaces negative
+sums by 0. The window moves by 1 pixel (stride 1)."""
+_POOLING_NOTE = """The maximum of each 2×2 window of
+a feature map is kept. The window
+moves by 2 (stride 2): half the width,
+half the height."""
 
 
-def _reads(way):
-    prediction = way.probabilities.argmax()
-    return f"How the network reads a {way.label}" + (f" as a {prediction}" if prediction != way.label else "")
+def _prediction_title(shown: Activations) -> str:
+    prediction = shown.probabilities.argmax()
+    result = "classified correctly" if prediction == shown.label else f"misclassified as a {prediction}"
+    return f"Activations for a {shown.label}, {result}"
 
 
 class _Stage(NamedTuple):
     name: str
     shape: str
-    how: str
-    size: Any  # (width, height) in inches
-    draw: Any  # a function of (figure, left, top)
+    note: str
+    size: Tuple[float, float]  # (width, height) in inches
+    draw: Callable[[Figure, float, float], None]  # (figure, left, top)
 
 
-def _stages(way, columns):
-    """The stages of a Activations, with one scale for all maps; `columns` of the first layer's 32."""
-    number, row, column = _strongest(way)
+def _make_stages(
+    shown: Activations,
+    map_rows: Optional[int] = None,
+    map_columns: Optional[int] = None,
+    unit_rows: Optional[int] = None,
+    unit_columns: Optional[int] = None,
+) -> List[_Stage]:
+    """The image, each layer and the output, in data-flow order.
 
-    def maps(array, columns, mark=None):
-        tiled, step = _tiled(array, columns, gap=3), array.shape[0] + 3
+    Args:
+      shown: what is drawn.
+      map_rows, map_columns: the layout of each layer's feature maps; the one that is None follows from the other.
+      unit_rows, unit_columns: likewise, of the dense layer's units.
+    """
+    number, row, column = _strongest_activation(shown)
+    size = len(shown.kernels)
 
-        def draw(figure, left, top):
-            axes = _map(figure, left, top, 0.01, tiled, *_scale(array))
+    def columns_for(n: int, rows: Optional[int], columns: Optional[int]) -> int:
+        return min(columns or -(-n // rows), n)
+
+    def maps(array: np.ndarray, mark: Optional[int] = None) -> Tuple[Tuple[float, float], Callable[..., None]]:
+        columns = columns_for(array.shape[-1], map_rows, map_columns)
+        tiled, step = _tile(array, columns, gap=3), len(array) + 3
+
+        def draw(figure: Figure, left: float, top: float) -> None:
+            axes = _add_map(figure, left, top, 0.01, tiled, *_activation_colours(array))
             if mark is not None:
                 y, x = divmod(mark, columns)
-                _outline(axes, x * step - 1, y * step - 1, step - 1)
+                _add_frame(axes, x * step - 1, y * step - 1, step - 1)
 
         return (tiled.shape[1] / 100, tiled.shape[0] / 100), draw
 
-    def image(figure, left, top):
-        axes = _map(figure, left, top, 0.05, way.image, "gray")
-        _outline(axes, column - 1, row - 1, 3)
+    def draw_image(figure: Figure, left: float, top: float) -> None:
+        axes = _add_map(figure, left, top, 0.05, shown.image, "gray")
+        before = (size - 1) // 2
+        _add_frame(axes, column - before, row - before, size)
 
-    def units(figure, left, top):
-        _map(figure, left, top, 0.04, way.dense.reshape(-1, 2 * columns), *_scale(way.dense))
+    units = shown.dense[np.newaxis, np.newaxis]
+    units = _tile(units, columns_for(len(shown.dense), unit_rows, unit_columns), gap=0)
 
-    def output(figure, left, top):
-        axes = _axes(figure, left + 0.15, top, 0.7, 1.6)
-        best = way.probabilities.argmax()
-        axes.barh(range(10), way.probabilities, color=[OURS if digit == best else LINE for digit in range(10)])
-        axes.set(xlim=[0, 1], ylim=[9.6, -0.6], xticks=[], yticks=range(10))
+    def draw_units(figure: Figure, left: float, top: float) -> None:
+        _add_map(figure, left, top, 0.04, units, *_activation_colours(shown.dense))
+
+    classes, best = len(shown.probabilities), shown.probabilities.argmax()
+
+    def draw_output(figure: Figure, left: float, top: float) -> None:
+        axes = _add_axes(figure, left + 0.15, top, 0.7, 0.16 * classes)
+        colours = [THIS_RUN if digit == best else LINE for digit in range(classes)]
+        axes.barh(range(classes), shown.probabilities, color=colours)
+        axes.set(xlim=[0, 1], ylim=[classes - 0.4, -0.6], xticks=[], yticks=range(classes))
         axes.tick_params(length=0, pad=2)
         axes.spines[:].set_visible(False)
-        _text(figure, left + 0.9, top + 0.16 * best + 0.09, percent(way.probabilities[best]), va="center", color=OURS)
+        probability = format_percent(shown.probabilities[best])
+        _add_text(figure, left + 0.9, top + 0.16 * best + 0.09, probability, va="center", color=THIS_RUN)
 
-    conv1, conv2, dense, last = way.parameters
-    kernel = "{} filters\n{} window\nstride 1, ReLU\n{:,} weights"
-    pooling = "2×2 window\nstride 2\nkeeps the largest\nno weights"
-    units_size = 0.08 * columns, 0.04 * 256 / (2 * columns)
+    conv1, conv2, dense, output = shown.weight_shapes
+    convolution = "{3} filters\nof {0}×{1}×{2}\nstride 1, ReLU\n".format
+    pooling = "2×2 max-pooling\nstride 2\nno weights"
+    fully_connected = "fully connected\n{0:,} → {1}\n{2}\n".format
     return [
-        _Stage("image", "28×28×1", "pixels,\nfrom 0 to 1", (1.4, 1.4), image),
-        _Stage("conv1", "28×28×32", kernel.format(32, "3×3", conv1), *maps(way.conv1, columns, number)),
-        _Stage("pooling", "14×14×32", pooling, *maps(way.pool1, columns, number)),
-        _Stage("conv2", "14×14×64", kernel.format(64, "3×3×32", conv2), *maps(way.conv2, 8)),
-        _Stage("pooling", "7×7×64", pooling, *maps(way.pool2, 8)),
-        _Stage("dense", "256", f"each sees\nall 7·7·64\nReLU\n{dense:,} weights", units_size, units),
-        _Stage("output", "10", f"each sees\nall 256\nsoftmax\n{last:,} weights", (1.45, 1.6), output),
+        _Stage("image", _format_shape(shown.image[..., np.newaxis]), "pixels\nin [0, 1]", (1.4, 1.4), draw_image),
+        _Stage("conv1", _format_shape(shown.conv1), convolution(*conv1) + _weights(conv1), *maps(shown.conv1, number)),
+        _Stage("pool1", _format_shape(shown.pool1), pooling, *maps(shown.pool1, number)),
+        _Stage("conv2", _format_shape(shown.conv2), convolution(*conv2) + _weights(conv2), *maps(shown.conv2)),
+        _Stage("pool2", _format_shape(shown.pool2), pooling, *maps(shown.pool2)),
+        _Stage(
+            "dense",
+            _format_shape(shown.dense),
+            fully_connected(*dense, "ReLU") + _weights(dense),
+            (0.04 * units.shape[1], 0.04 * units.shape[0]),
+            draw_units,
+        ),
+        _Stage(
+            "output",
+            _format_shape(shown.probabilities),
+            fully_connected(*output, "softmax") + _weights(output),
+            (1.45, 0.16 * classes),
+            draw_output,
+        ),
     ]
 
 
-def _strongest(way):
-    """(number, row, column) of a strong answer, to show in numbers: that of the filter with the most contrast."""
-    number = way.kernels.std((0, 1, 2)).argmax()
-    return (number, *np.unravel_index(way.conv1[:, :, number].argmax(), [28, 28]))
+def _format_shape(array: np.ndarray) -> str:
+    return "×".join(map(str, array.shape))
 
 
-def _convolution(figure, way, left, top):
-    """One window times one kernel, in numbers."""
-    number, row, column = _strongest(way)
-    most = np.abs(way.kernels).max()
-    window = np.pad(way.image, 1)[row : row + 3, column : column + 3]
-    _text(figure, left, top, "convolution", weight="bold")
-    axes = _numbers(figure, left, top + 0.3, window, "gray", Normalize(0, 1))
-    _outline(axes, 0, 0, 3)
-    _text(figure, left + 1.03, top + 0.75, "×", size=12, ha="center", va="center")
-    _numbers(figure, left + 1.16, top + 0.3, way.kernels[:, :, 0, number], "RdBu_r", Normalize(-most, most))
-    _text(figure, left + 2.19, top + 0.75, "=", size=12, ha="center", va="center")
-    _numbers(figure, left + 2.32, top + 0.6, way.conv1[row, column, number, None, None], *_scale(way.conv1))
+def _weights(shape: Tuple[int, ...]) -> str:
+    return f"{np.prod(shape):,} weights"
 
 
-def _pooling(figure, way, left, top):
-    """One pooling window, in numbers."""
-    number, row, column = _strongest(way)
+def _strongest_activation(shown: Activations) -> Tuple[int, int, int]:
+    """The (filter, row, column) whose computation is shown in numbers: of the filter with the most contrast."""
+    number = shown.kernels.std((0, 1, 2)).argmax()
+    return (number, *np.unravel_index(shown.conv1[:, :, number].argmax(), shown.image.shape))
+
+
+def _kernel_height(shown: Activations) -> float:
+    return 0.3 * len(shown.kernels)
+
+
+def _numbers_width(shown: Activations) -> float:
+    """Inches from the figure's left edge to the right edge of what `_draw_convolution` draws."""
+    return 2 * _kernel_height(shown) + 0.97
+
+
+def _draw_convolution(figure: Figure, shown: Activations, left: float, top: float) -> None:
+    """One window × one filter = one activation, in numbers."""
+    number, row, column = _strongest_activation(shown)
+    most = max(np.abs(shown.kernels).max(), 1e-9)
+    size, side = len(shown.kernels), _kernel_height(shown)
+    # SAME padding
+    window = np.pad(shown.image, ((size - 1) // 2, size // 2))[row : row + size, column : column + size]
+    _add_text(figure, left, top, "convolution", weight="bold")
+    top += 0.3
+    _add_frame(_add_numbers(figure, left, top, window, "gray", Normalize(0, 1)), 0, 0, size)
+    _add_text(figure, left + side + 0.13, top + side / 2, "×", size=12, ha="center", va="center")
+    left += side + 0.26
+    _add_numbers(figure, left, top, shown.kernels[:, :, 0, number], "RdBu_r", Normalize(-most, most))
+    _add_text(figure, left + side + 0.13, top + side / 2, "=", size=12, ha="center", va="center")
+    activation = shown.conv1[row, column, number, np.newaxis, np.newaxis]
+    _add_numbers(figure, left + side + 0.26, top + side / 2 - 0.15, activation, *_activation_colours(shown.conv1))
+
+
+def _draw_pooling(figure: Figure, shown: Activations, left: float, top: float) -> None:
+    """The maximum of one pooling window, in numbers."""
+    number, row, column = _strongest_activation(shown)
     row, column = row // 2, column // 2
-    window = way.conv1[2 * row : 2 * row + 2, 2 * column : 2 * column + 2, number]
-    _text(figure, left, top, "pooling", weight="bold")
-    _numbers(figure, left, top + 0.3, window, *_scale(way.conv1))
-    _text(figure, left + 0.73, top + 0.6, "→", size=12, ha="center", va="center")
-    _numbers(figure, left + 0.86, top + 0.45, way.pool1[row, column, number, None, None], *_scale(way.conv1))
+    window = shown.conv1[2 * row : 2 * row + 2, 2 * column : 2 * column + 2, number]
+    _add_text(figure, left, top, "pooling", weight="bold")
+    _add_numbers(figure, left, top + 0.3, window, *_activation_colours(shown.conv1))
+    _add_text(figure, left + 0.73, top + 0.6, "→", size=12, ha="center", va="center")
+    maximum = shown.pool1[row, column, number, np.newaxis, np.newaxis]
+    _add_numbers(figure, left + 0.86, top + 0.45, maximum, *_activation_colours(shown.conv1))
 
 
-def _scale(array):
-    # Weak answers shall be seen beside the strongest.
+def _activation_colours(array: np.ndarray) -> Tuple[str, Normalize]:
+    # An exponent below 1 keeps weak activations visible beside the strongest.
     return "magma", PowerNorm(0.6, 0, max(array.max(), 1e-9))
 
 
-def _numbers(figure, left, top, values, colours, norm):
-    axes = _map(figure, left, top, 0.3, values, colours, norm=norm)
+def _add_numbers(figure: Figure, left: float, top: float, values: np.ndarray, colours: str, norm: Normalize) -> Axes:
+    """Adds a table of numbers, 0.3 inches for each, on cells coloured by value."""
+    axes = _add_map(figure, left, top, 0.3, values, colours, norm)
     for (row, column), value in np.ndenumerate(values):
         red, green, blue, _ = axes.images[0].to_rgba(value)
         ink = INK if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else PAPER
@@ -371,43 +465,53 @@ def _numbers(figure, left, top, values, colours, norm):
     return axes
 
 
-def _tiled(maps, columns, gap):
-    """[height, width, n] as one picture, `columns` maps in a row, with `gap` blank pixels between them."""
+def _tile(maps: np.ndarray, columns: int, gap: int) -> np.ndarray:
+    """Arranges maps [height, width, n] in rows of `columns`, with `gap` pixels of NaN between them."""
     height, width, n = maps.shape
-    framed = np.pad(maps, [(0, gap), (0, gap), (0, 0)], constant_values=np.nan)
-    rows = framed.reshape(height + gap, width + gap, n // columns, columns).transpose(2, 0, 3, 1)
-    return rows.reshape(n // columns * (height + gap), columns * (width + gap))[:-gap, :-gap]
+    rows = -(-n // columns)
+    framed = np.pad(maps, [(0, gap), (0, gap), (0, rows * columns - n)], mode="constant", constant_values=np.nan)
+    tiled = framed.reshape(height + gap, width + gap, rows, columns).transpose(2, 0, 3, 1)
+    tiled = tiled.reshape(rows * (height + gap), columns * (width + gap))
+    return tiled[: len(tiled) - gap, : tiled.shape[1] - gap]
 
 
-def _map(figure, left, top, pixel, values, colours, norm=None):
-    """Axes that show an array, `pixel` inches for each value."""
+def _add_map(
+    figure: Figure,
+    left: float,
+    top: float,
+    pixel: float,
+    values: np.ndarray,
+    colours: str,
+    norm: Optional[Normalize] = None,
+) -> Axes:
+    """Adds axes that show an array [height, width], `pixel` inches for each value. NaN is transparent."""
     height, width = values.shape
-    axes = _axes(figure, left, top, pixel * width, pixel * height)
+    axes = _add_axes(figure, left, top, pixel * width, pixel * height)
     axes.imshow(np.ma.masked_invalid(values), colours, interpolation="nearest", aspect="auto", norm=norm)
     axes.set_axis_off()
     return axes
 
 
-def _outline(axes, left, top, size):
+def _add_frame(axes: Axes, left: float, top: float, size: float) -> None:
     axes.add_patch(Rectangle((left - 0.5, top - 0.5), size, size, fill=False, color=MARK, lw=1.2, clip_on=False))
 
 
-def _axes(figure, left, top, width, height, **options):
-    """In inches from the upper left corner, as all that follow."""
-    whole_width, whole_height = figure.get_size_inches()
-    bottom = whole_height - top - height
-    box = [left / whole_width, bottom / whole_height, width / whole_width, height / whole_height]
+def _add_axes(figure: Figure, left: float, top: float, width: float, height: float, **options: Any) -> Axes:
+    """Adds axes. Positions, here and in the other helpers, are in inches from the figure's upper left corner."""
+    figure_width, figure_height = figure.get_size_inches()
+    bottom = figure_height - top - height
+    box = [left / figure_width, bottom / figure_height, width / figure_width, height / figure_height]
     return figure.add_axes(box, **options)
 
 
-def _title(figure, text, size=11):
-    _text(figure, 0.15, 0.15, text, size=size, weight="bold", linespacing=1.35)
+def _add_title(figure: Figure, text: str, size: float = 11) -> None:
+    _add_text(figure, 0.15, 0.15, text, size=size, weight="bold", linespacing=1.35)
 
 
-def _words(figure, left, top, words):
-    _text(figure, left, top, words, size=8, color=FAINT, linespacing=1.4)
+def _add_note(figure: Figure, left: float, top: float, text: str) -> None:
+    _add_text(figure, left, top, text, size=8, color=FAINT, linespacing=1.4)
 
 
-def _text(figure, x, y, s, va="top", **options):
+def _add_text(figure: Figure, left: float, top: float, text: str, va: str = "top", **options: Any) -> None:
     width, height = figure.get_size_inches()
-    figure.text(x / width, 1 - y / height, s, va=va, **options)
+    figure.text(left / width, 1 - top / height, text, va=va, **options)
