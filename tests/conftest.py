@@ -1,3 +1,5 @@
+"""Fixtures that several test files share. Plain functions are in helpers.py."""
+
 import os
 import subprocess
 import sys
@@ -5,16 +7,14 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from helpers import ROOT, UNREACHABLE_MIRROR, environment, script_command
 
 from mnist_cnn import Dataset, Split, load_mnist, load_sample
-
-NO_MIRROR = "http://127.0.0.1:9/"  # nothing listens on the discard port
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
 def mnist_dir():
-    """The folder of the real MNIST; a test that asks for it is skipped where there is none."""
+    """The folder of the real MNIST; tests that use it are skipped where it is missing."""
     folder = os.environ.get("MNIST_DATA_DIR")
     if not folder:
         pytest.skip("needs the real MNIST: set MNIST_DATA_DIR to the folder of its four files")
@@ -23,21 +23,21 @@ def mnist_dir():
 
 @pytest.fixture(scope="session")
 def tensorflow_1():
-    """For what takes a minute or more and is much the same on both: a test that asks for it runs on 1.15 alone."""
-    _only_on("1")
+    """For tests that take minutes and give much the same on both TensorFlows: they run on 1.15 only."""
+    _skip_unless_tensorflow("1")
 
 
 @pytest.fixture(scope="session")
 def tensorflow_2():
-    """Likewise, on 2.x alone."""
-    _only_on("2")
+    """For tests that take minutes and give much the same on both TensorFlows: they run on 2.x only."""
+    _skip_unless_tensorflow("2")
 
 
-def _only_on(major):
+def _skip_unless_tensorflow(major):
     from mnist_cnn.tf1 import tf
 
     if tf.__version__.split(".")[0] != major:
-        pytest.skip(f"takes a minute or more: it runs with TensorFlow {major}.x, and this is {tf.__version__}")
+        pytest.skip(f"takes minutes: runs with TensorFlow {major}.x only, and this is {tf.__version__}")
 
 
 @pytest.fixture(scope="session")
@@ -57,30 +57,29 @@ def small(sample):
 
 @pytest.fixture(scope="session")
 def fast_run(mnist_dir, tmp_path_factory):
-    """The folder of a whole run of the recipe `fast` on MNIST: one for all tests, in whichever process they are."""
+    """The directory of a complete run of the recipe `fast` on MNIST, shared by all test processes."""
     from mnist_cnn import train
 
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
     with FileLock(str(shared / "fast.lock")):
-        if not (shared / "fast" / "result.json").exists():  # which is written last
+        if not (shared / "fast" / "result.json").exists():  # written last
             train(load_mnist(mnist_dir), shared / "fast", "fast")
     return shared / "fast"
 
 
 @pytest.fixture
 def script(tmp_path):
-    """Runs a script as a user does, in a folder of its own, where no MNIST can be found unless it is named."""
+    """Runs a script as a user does, in an empty folder, without MNIST unless it is named."""
 
     def run(name, *arguments, **variables):
         return subprocess.run(
-            [sys.executable, str(ROOT / "scripts" / name), *map(str, arguments)],
+            script_command(name, *arguments),
             cwd=str(tmp_path),
-            env={**environment(), "XDG_CACHE_HOME": str(tmp_path / "cache"), **variables},
+            env=environment(XDG_CACHE_HOME=str(tmp_path / "cache"), **variables),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
         )
 
@@ -89,16 +88,11 @@ def script(tmp_path):
 
 @pytest.fixture
 def python():
-    """Runs Python code in a fresh process, and returns what it printed."""
+    """Runs Python code in a fresh process, and returns its stdout."""
 
     def run(code, executable=sys.executable):
         done = subprocess.run(
-            [executable, "-c", code],
-            cwd=str(ROOT),
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            [executable, "-c", code], cwd=str(ROOT), env=environment(), capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -107,18 +101,13 @@ def python():
 
 
 @pytest.fixture(scope="session")
-def other():
-    """The Python that has another TensorFlow."""
+def other_python():
+    """The Python that has the other TensorFlow."""
     if not os.environ.get("OTHER_PYTHON"):
-        pytest.skip("needs another TensorFlow: set OTHER_PYTHON to the Python that has it")
+        pytest.skip("needs the other TensorFlow: set OTHER_PYTHON to the Python that has it")
     return os.environ["OTHER_PYTHON"]
-
-
-def environment():
-    """This process's without MNIST or a cluster, and with a mirror that refuses at once in place of the public ones."""
-    return {**os.environ, "MNIST_DATA_DIR": "", "MNIST_MIRROR": NO_MIRROR, "TF_CONFIG": "", "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture(autouse=True)
 def no_public_mirror(monkeypatch):
-    monkeypatch.setenv("MNIST_MIRROR", NO_MIRROR)
+    monkeypatch.setenv("MNIST_MIRROR", UNREACHABLE_MIRROR)

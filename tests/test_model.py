@@ -2,12 +2,9 @@ import numpy as np
 import pytest
 
 from mnist_cnn import InputError, build_model
-from mnist_cnn.model import create_weights, inference
+from mnist_cnn.model import MODELS, create_weights, inference
+from mnist_cnn.recipes import DEFAULT_RECIPES
 from mnist_cnn.tf1 import tf
-
-
-def weight_values(session):
-    return {name: session.run(name + ":0") for name in ("W1", "W2", "W3", "W4")}
 
 
 @pytest.fixture
@@ -39,17 +36,24 @@ def tutorial_network(W1, W2, W3, W4):
     return X, Y, model, tf.gradients(cost, [W1, W2, W3, W4])
 
 
-def test_it_has_the_published_parameters_and_no_others(session):
-    build_model()
-    shapes = {variable.op.name: variable.shape.as_list() for variable in tf.trainable_variables()}
-    assert shapes == {"W1": [3, 3, 1, 32], "W2": [3, 3, 32, 64], "W3": [3136, 256], "W4": [256, 10]}
-    assert sum(np.prod(shape) for shape in shapes.values()) == 824096
+def trainable_shapes():
+    return {variable.op.name: variable.shape.as_list() for variable in tf.trainable_variables()}
 
 
-def test_the_dense_network_has_three_weights_and_learns_from_its_own_noise(session, batch):
+def test_every_model_has_a_default_recipe():
+    assert list(MODELS) == list(DEFAULT_RECIPES)
+
+
+def test_the_cnn_has_the_published_parameters_and_no_others(session):
+    model = build_model()
+    assert trainable_shapes() == {"W1": [3, 3, 1, 32], "W2": [3, 3, 32, 64], "W3": [3136, 256], "W4": [256, 10]}
+    assert sum(np.prod(shape) for shape in trainable_shapes().values()) == 824096
+    assert list(model.weights.values()) == tf.trainable_variables()
+
+
+def test_the_mlp_has_three_weights_and_learns_with_dropout_in_both_hidden_layers(session, batch):
     model = build_model("mlp")
-    shapes = {variable.op.name: variable.shape.as_list() for variable in tf.trainable_variables()}
-    assert shapes == {"W1": [784, 256], "W2": [256, 256], "W3": [256, 10]}
+    assert trainable_shapes() == {"W1": [784, 256], "W2": [256, 256], "W3": [256, 10]}
     session.run(tf.global_variables_initializer())
     feed = {model.images: batch[0], model.labels: batch[1], model.keep_prob: 0.8}
     costs = [session.run([model.cost, model.train_op], feed)[0] for _ in range(30)]
@@ -61,12 +65,12 @@ def test_the_dense_network_has_three_weights_and_learns_from_its_own_noise(sessi
     assert 0.7 < kept[0] < 0.9 and 0.5 < kept[1] < 0.9
 
 
-def test_a_model_that_does_not_exist_is_refused_with_those_that_do(session):
-    with pytest.raises(InputError, match="cnn, mlp"):
+def test_an_unknown_model_is_an_error_that_lists_the_models(session):
+    with pytest.raises(InputError, match="unknown model 'resnet'; choose from cnn, mlp"):
         build_model("resnet")
 
 
-def test_its_tensors_have_the_documented_shapes_and_types(session):
+def test_tensors_have_the_documented_shapes_and_types(session):
     model = build_model()
     documented = {
         "images": ([None, 28, 28, 1], tf.float32),
@@ -84,10 +88,26 @@ def test_its_tensors_have_the_documented_shapes_and_types(session):
         assert (tensor.shape.as_list(), tensor.dtype.base_dtype) == (shape, dtype), name
 
 
-def test_logits_and_gradients_are_the_tutorials(session, batch):
+def test_activations_have_the_documented_shapes_and_feed_each_other(session, batch):
+    model = build_model()
+    assert {name: tensor.shape.as_list()[1:] for name, tensor in model.activations.items()} == {
+        "conv1": [28, 28, 32],
+        "pool1": [14, 14, 32],
+        "conv2": [14, 14, 64],
+        "pool2": [7, 7, 64],
+        "dense": [256],
+    }
+    session.run(tf.global_variables_initializer())
+    values = session.run(model.activations, {model.images: batch[0]})
+    assert values["conv1"].min() < 0  # before ReLU
+    pooled = np.maximum(values["conv1"].reshape(100, 14, 2, 14, 2, 32).max(axis=(2, 4)), 0)
+    np.testing.assert_array_equal(values["pool1"], pooled)
+
+
+def test_logits_and_gradients_equal_the_tutorials(session, batch):
     images, labels = batch
     model = build_model()
-    # Random signs of full size, so that every unit is used: N(0, 0.01²) would leave logits near 0.
+    # Weights of full size, so that every unit is used: N(0, 0.01²) would leave logits near 0.
     random = np.random.RandomState(0)
     weights = [random.randn(*v.shape.as_list()) * 0.1 for v in tf.trainable_variables()]
     plain = [tf.constant(value, tf.float32) for value in weights]
@@ -98,18 +118,18 @@ def test_logits_and_gradients_are_the_tutorials(session, batch):
     session.run(model.global_step.initializer)
     ours = session.run([model.logits, *gradients], {model.images: images, model.labels: labels})
     theirs = session.run([plain_logits, *plain_gradients], {X: images, Y: labels})
-    for mine, plain_value in zip(ours, theirs):
+    for our_value, plain_value in zip(ours, theirs):
         assert np.abs(plain_value).max() > 0
-        np.testing.assert_allclose(mine, plain_value, rtol=1e-4, atol=1e-5 * np.abs(plain_value).max())
+        np.testing.assert_allclose(our_value, plain_value, rtol=1e-4, atol=1e-5 * np.abs(plain_value).max())
 
 
-def test_initial_weights_are_small_and_a_function_of_the_seed(session):
+def test_initial_weights_are_small_and_determined_by_the_seed(session):
     values = {}
     for seed in (1, 1, 2):
         with tf.Graph().as_default(), tf.Session() as sess:
-            build_model(seed=seed)
+            model = build_model(seed=seed)
             sess.run(tf.global_variables_initializer())
-            values.setdefault(seed, []).append(weight_values(sess))
+            values.setdefault(seed, []).append(sess.run(model.weights))
     first, again, other = *values[1], *values[2]
     for name in first:
         assert (first[name] == again[name]).all() and (first[name] != other[name]).all()
@@ -117,24 +137,24 @@ def test_initial_weights_are_small_and_a_function_of_the_seed(session):
     assert abs(everything.mean()) < 1e-4 and abs(everything.std() - 0.01) < 1e-4
 
 
-def test_dropout_drops_the_share_it_is_told_afresh_at_every_step(session, batch):
+def test_dropout_drops_the_given_fraction_with_a_new_mask_at_every_step(session, batch):
     images, labels = batch
     model = build_model()
     session.run(tf.global_variables_initializer())
-    (dense,) = [op.inputs[0] for op in session.graph.get_operations() if op.name == "output/logits"]
+    (dropped_units,) = [op.inputs[0] for op in session.graph.get_operations() if op.name == "output/logits"]
     feed = {model.images: images, model.labels: labels}
-    whole = session.run(dense, feed)
-    dropped = session.run(dense, {**feed, model.keep_prob: 0.8})
+    whole = session.run(dropped_units, feed)
+    dropped = session.run(dropped_units, {**feed, model.keep_prob: 0.8})
     active = whole > 0
     kept = dropped[active] > 0
     assert abs(kept.mean() - 0.8) < 0.02
     np.testing.assert_allclose(dropped[active][kept], whole[active][kept] / 0.8, rtol=1e-5)
-    assert (session.run(dense, {**feed, model.keep_prob: 0.8}) == dropped).all()
+    assert (session.run(dropped_units, {**feed, model.keep_prob: 0.8}) == dropped).all()
     session.run(tf.assign_add(model.global_step, 1))
-    assert ((session.run(dense, {**feed, model.keep_prob: 0.8}) > 0) != (dropped > 0)).any()
+    assert ((session.run(dropped_units, {**feed, model.keep_prob: 0.8}) > 0) != (dropped > 0)).any()
 
 
-def test_without_a_keep_prob_nothing_is_dropped(session, batch):
+def test_nothing_is_dropped_unless_keep_prob_is_fed(session, batch):
     model = build_model()
     session.run(tf.global_variables_initializer())
     feed = {model.images: batch[0]}
@@ -144,16 +164,16 @@ def test_without_a_keep_prob_nothing_is_dropped(session, batch):
     assert (predictions == logits.argmax(axis=1)).all()
 
 
-def test_several_copies_share_the_same_weights(session, batch):
+def test_several_forward_passes_can_share_the_same_weights(session, batch):
     weights = create_weights(seed=1)
-    copies = [inference(tf.constant(half), weights) for half in np.split(batch[0], 2)]
-    whole = inference(tf.constant(batch[0]), weights)
+    halves = [inference("cnn", tf.constant(half), weights)[0] for half in np.split(batch[0], 2)]
+    whole, _ = inference("cnn", tf.constant(batch[0]), weights)
     assert len(tf.global_variables()) == 4  # no optimizer either
     session.run(tf.global_variables_initializer())
-    np.testing.assert_allclose(np.concatenate(session.run(copies)), session.run(whole), rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(np.concatenate(session.run(halves)), session.run(whole), rtol=1e-4, atol=1e-9)
 
 
-def test_a_second_network_in_one_graph_is_refused_with_what_to_write(session):
+def test_a_second_model_in_one_graph_is_an_error_that_says_what_to_write(session):
     build_model()
     with pytest.raises(RuntimeError, match="with tf.Graph"):
         build_model()
@@ -161,8 +181,8 @@ def test_a_second_network_in_one_graph_is_refused_with_what_to_write(session):
         build_model()
 
 
-def test_outside_a_graph_tensorflow_2_is_told_what_to_write():
+def test_without_a_graph_tensorflow_2_gets_an_error_that_says_what_to_write():
     if not tf.executing_eagerly():
-        pytest.skip("TensorFlow 1.15 always has a graph")
+        pytest.skip("TensorFlow 1.15 always has a default graph")
     with pytest.raises(RuntimeError, match="with tf.Graph"):
         build_model()

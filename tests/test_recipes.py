@@ -1,4 +1,4 @@
-"""How a run is trained: what the named recipes promise, and augmentation."""
+"""Recipes, learning rate schedules and augmentation."""
 
 import dataclasses
 from contextlib import closing
@@ -6,45 +6,44 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from mnist_cnn import ACCURATE, FAST, Augmentation, InputError, Recipe, build_model
+from mnist_cnn import RECIPES, Augmentation, InputError, Recipe, build_model
 from mnist_cnn.data.augmentation import augment
-from mnist_cnn.data.mnist import iterate_batches
-from mnist_cnn.recipes import ORIGINAL
+from mnist_cnn.data.batching import iterate_batches
 from mnist_cnn.tf1 import tf
 
-NOTHING = {"rotation": 0, "scaling": 0, "shear": 0, "shift": 0}
+NO_DISTORTION = {"rotation": 0, "scaling": 0, "shear": 0, "shift": 0}
 
 
 @pytest.fixture(scope="module")
 def square():
-    """200 times the same picture: a white square of 8 by 8 in the middle."""
+    """200 copies of one image: a white square of 8 by 8 pixels in the centre."""
     images = np.zeros([200, 28, 28, 1], np.uint8)
     images[:, 10:18, 10:18] = 255
     return images
 
 
 def distorted(images, seed=1, step=0, **amounts):
-    return augment(images, Augmentation(**{**NOTHING, **amounts}), seed, step)
+    return augment(images, Augmentation(**{**NO_DISTORTION, **amounts}), seed, step)
 
 
 def moments(images):
-    """For each image its mass in white pixels, centre (y, x) and covariance [n, 2, 2]."""
+    """Returns each image's mass in white pixels, centre (y, x) and covariance [n, 2, 2]."""
     images = images[..., 0].astype(np.float64)
     mass = images.sum(axis=(1, 2))
-    places = np.indices([28, 28]).astype(np.float64)
-    centre = np.einsum("cij,nij->nc", places, images) / mass[:, np.newaxis]
-    apart = places[np.newaxis] - centre[:, :, np.newaxis, np.newaxis]
-    return mass, centre, np.einsum("ncij,ndij,nij->ncd", apart, apart, images) / mass[:, np.newaxis, np.newaxis]
+    coordinates = np.indices([28, 28]).astype(np.float64)
+    centre = np.einsum("cij,nij->nc", coordinates, images) / mass[:, np.newaxis]
+    offsets = coordinates[np.newaxis] - centre[:, :, np.newaxis, np.newaxis]
+    return mass, centre, np.einsum("ncij,ndij,nij->ncd", offsets, offsets, images) / mass[:, np.newaxis, np.newaxis]
 
 
-def test_nothing_is_distorted_by_nothing(sample):
+def test_zero_ranges_leave_images_unchanged(sample):
     images = sample.train.images[:100]
     found = distorted(images)
     assert found.dtype == np.float32 and found.shape == images.shape
     np.testing.assert_allclose(found, images / 255, atol=1e-6)
 
 
-def test_each_image_is_shifted_by_an_amount_of_its_own_up_to_the_given_one(square):
+def test_each_image_is_shifted_independently_within_the_range(square):
     mass, centre, _ = moments(distorted(square, shift=2))
     shifts = centre - 13.5
     np.testing.assert_allclose(mass, 64, rtol=1e-5)
@@ -53,7 +52,7 @@ def test_each_image_is_shifted_by_an_amount_of_its_own_up_to_the_given_one(squar
     assert len(np.unique(shifts.round(4), axis=0)) == 200
 
 
-def test_each_image_is_rotated_by_an_amount_of_its_own_up_to_the_given_one(square):
+def test_each_image_is_rotated_independently_within_the_range(square):
     bars = square.copy()
     bars[:, :, :12] = bars[:, :, 16:] = 0  # upright
     mass, centre, covariance = moments(distorted(bars, rotation=12))
@@ -63,26 +62,26 @@ def test_each_image_is_rotated_by_an_amount_of_its_own_up_to_the_given_one(squar
     assert angles.min() < -10 and angles.max() > 10 and np.abs(angles).max() < 13
 
 
-def test_each_image_is_scaled_in_height_and_width_by_amounts_of_their_own(square):
+def test_height_and_width_are_scaled_independently_within_the_range(square):
     _, centre, covariance = moments(distorted(square, scaling=0.12))
     before = moments(square)[2]
     heights, widths = (np.sqrt(covariance[:, axis, axis] / before[:, axis, axis]) for axis in (0, 1))
     np.testing.assert_allclose(centre, 13.5, atol=0.02)
     for sizes in (heights, widths):
-        assert 0.87 < sizes.min() < 0.93 and 1.1 < sizes.max() < 1.17  # it looks places up, hence 1 / (1 ± 0.12)
+        assert 0.87 < sizes.min() < 0.93 and 1.1 < sizes.max() < 1.17  # the inverse map is scaled, hence 1 / (1 ± 0.12)
     assert np.abs(np.corrcoef(heights, widths)[0, 1]) < 0.3
 
 
-def test_each_image_is_sheared_by_an_amount_of_its_own(square):
+def test_each_image_is_sheared_independently_within_the_range(square):
     mass, centre, covariance = moments(distorted(square, shear=0.15))
     slants = covariance[:, 0, 1] / covariance[:, 0, 0]
     np.testing.assert_allclose(mass, 64, rtol=0.05)
     assert slants.min() < -0.12 and slants.max() > 0.12 and np.abs(slants).max() < 0.16
 
 
-def test_augmentation_is_a_function_of_seed_and_step(sample):
+def test_augmentation_is_determined_by_seed_and_step(sample):
     def found(seed, step):
-        return augment(sample.train.images[:50], ACCURATE.augmentation, seed, step)
+        return augment(sample.train.images[:50], RECIPES["accurate"].augmentation, seed, step)
 
     assert (found(1, 7) == found(1, 7)).all()
     for other in (found(1, 8), found(2, 7)):
@@ -90,19 +89,19 @@ def test_augmentation_is_a_function_of_seed_and_step(sample):
     assert found(1, 7).min() >= 0 and found(1, 7).max() <= 1
 
 
-def test_the_labels_stay_with_the_distorted_images(sample):
-    slightly = dataclasses.replace(ORIGINAL, augmentation=Augmentation(4, 0.04, 0.05, 0.5))
+def test_distorted_images_keep_their_labels(sample):
+    slightly = dataclasses.replace(RECIPES["original"], augmentation=Augmentation(4, 0.04, 0.05, 0.5))
     with closing(iterate_batches(sample.train, slightly, seed=1, step=3)) as batch:
         images, labels = next(batch)
-    with closing(iterate_batches(sample.train, ORIGINAL, seed=1, step=3)) as batch:
+    with closing(iterate_batches(sample.train, RECIPES["original"], seed=1, step=3)) as batch:
         originals, true_labels = next(batch)
     assert (labels == true_labels).all()
-    # An image resembles what it was made of more than it does the others.
-    alike = np.corrcoef(images.reshape(100, -1), originals.reshape(100, -1))[:100, 100:]
-    assert (alike.argmax(axis=1) == np.arange(100)).mean() > 0.9
+    # A distorted image correlates more with its original than with the others.
+    correlation = np.corrcoef(images.reshape(100, -1), originals.reshape(100, -1))[:100, 100:]
+    assert (correlation.argmax(axis=1) == np.arange(100)).mean() > 0.9
 
 
-def test_a_linear_schedule_rises_over_the_warm_up_and_falls_to_nothing():
+def test_a_linear_schedule_rises_during_warm_up_and_then_falls_to_0():
     recipe = Recipe(1, 100, learning_rate=0.002, keep_prob=0.8, schedule="linear", warmup=0.2)
     rates = np.array([recipe.learning_rate_at(step, 100) for step in range(100)])
     assert (np.diff(rates[:20]) > 0).all() and (np.diff(rates[20:]) < 0).all()
@@ -110,11 +109,11 @@ def test_a_linear_schedule_rises_over_the_warm_up_and_falls_to_nothing():
     assert rates[-1] == pytest.approx(0.002 * 0.005 / 0.8)
 
 
-def test_the_published_learning_rate_stays_as_it_is():
-    assert {ORIGINAL.learning_rate_at(step, 8250) for step in range(0, 8250, 50)} == {0.001}
+def test_the_published_learning_rate_is_constant():
+    assert {RECIPES["original"].learning_rate_at(step, 8250) for step in range(0, 8250, 50)} == {0.001}
 
 
-def test_he_weights_keep_the_size_of_a_signal():
+def test_he_weights_have_the_variance_2_over_fan_in():
     with tf.Graph().as_default(), tf.Session() as session:
         build_model(initial_weights="he")
         session.run(tf.global_variables_initializer())
@@ -132,17 +131,17 @@ def test_he_weights_keep_the_size_of_a_signal():
     ],
     ids=str,
 )
-def test_a_recipe_out_of_range_is_refused(changes, message):
+def test_a_recipe_out_of_range_is_an_error(changes, message):
     with pytest.raises(InputError, match=message):
         Recipe(1, 100, 0.001, 0.8, **changes)
 
 
 @pytest.mark.parametrize("amount", [{"rotation": -1}, {"scaling": 1}, {"shift": float("nan")}, {"shear": float("inf")}])
-def test_an_augmentation_out_of_range_is_refused(amount):
+def test_an_augmentation_out_of_range_is_an_error(amount):
     with pytest.raises(InputError, match=f"{next(iter(amount))} is .*it must be 0 or more"):
-        Augmentation(**{**NOTHING, **amount})
+        Augmentation(**{**NO_DISTORTION, **amount})
 
 
 def test_recipes_are_immutable():
     with pytest.raises(AttributeError):
-        FAST.epochs = 3
+        RECIPES["fast"].epochs = 3

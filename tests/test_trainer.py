@@ -23,7 +23,7 @@ def history(run):
         return list(csv.DictReader(file))
 
 
-def test_it_prints_the_tutorials_lines_and_nothing_else(small, tmp_path, capsys):
+def test_stdout_has_the_tutorials_lines_and_nothing_else(small, tmp_path, capsys):
     result = train(small, tmp_path / "run", RECIPE)
     rows = history(tmp_path / "run")
     assert capsys.readouterr().out.splitlines() == [
@@ -33,12 +33,12 @@ def test_it_prints_the_tutorials_lines_and_nothing_else(small, tmp_path, capsys)
     ]
 
 
-def test_a_run_directory_says_what_was_run_and_what_came_of_it(run, small):
+def test_a_run_directory_records_the_configuration_and_the_results(run, small):
     config = json.loads((run / "config.json").read_text())
     assert Recipe(**config["recipe"]) == RECIPE
     assert config["seed"] == 3
     assert config["dataset"] == {"name": "small", "sha256": small.digest()}
-    assert config["machine"]["TensorFlow"] == tf.__version__
+    assert config["machine"]["tensorflow"] == tf.__version__
     assert set(config["versions"]) == {"python", "numpy", "mnist_cnn"}
     rows = history(run)
     assert [row["epoch"] for row in rows] == ["1", "2"]
@@ -56,19 +56,19 @@ def test_a_run_directory_says_what_was_run_and_what_came_of_it(run, small):
     ]
 
 
-def test_the_same_seed_gives_the_same_run_to_the_last_bit_and_another_does_not(run, small, tmp_path):
+def test_the_same_seed_gives_a_bit_identical_run_and_another_seed_does_not(run, small, tmp_path):
     train(small, tmp_path / "again", RECIPE, seed=3)
     train(small, tmp_path / "other", RECIPE, seed=4)
     costs = [[row["avg_cost"] for row in history(folder)] for folder in (run, tmp_path / "again", tmp_path / "other")]
     assert costs[0] == costs[1] != costs[2]
 
 
-def test_it_learns_to_read_digits(sample, tmp_path):
+def test_training_reaches_a_useful_accuracy(sample, tmp_path):
     result = train(sample, tmp_path / "run", Recipe(epochs=3, batch_size=50, learning_rate=0.001, keep_prob=0.8))
     assert result["test_accuracy"] > 0.8
 
 
-def test_a_run_cut_short_goes_through_everything_and_says_so(small, tmp_path, capsys):
+def test_a_run_limited_by_max_steps_is_evaluated_and_recorded_as_not_completed(small, tmp_path, capsys):
     result = train(small, tmp_path / "run", RECIPE, max_steps=2)
     assert result["completed"] is False and result["steps"] == 2
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
@@ -78,12 +78,12 @@ def test_a_run_cut_short_goes_through_everything_and_says_so(small, tmp_path, ca
         assert evaluate(session, model, small.test).accuracy == result["test_accuracy"]
 
 
-def test_more_max_steps_than_the_recipe_has_changes_nothing(small, tmp_path):
+def test_max_steps_above_the_recipes_steps_change_nothing(small, tmp_path):
     result = train(small, tmp_path / "run", RECIPE, max_steps=1000)
     assert result["completed"] is True and result["steps"] == 6
 
 
-def test_evaluation_in_batches_counts_every_image_once(run, sample):
+def test_batched_evaluation_counts_every_image_once(run, sample):
     odd = Split(sample.train.images[:777], sample.train.labels[:777])
     with restore_run(run) as (session, model):
         accuracy, confusion_matrix, predictions = evaluate(session, model, odd)
@@ -100,7 +100,7 @@ def test_a_run_is_never_overwritten(run, small):
     assert (run / "result.json").read_bytes() == before
 
 
-def test_runs_that_start_in_the_same_second_get_folders_of_their_own(tmp_path, monkeypatch):
+def test_runs_that_start_in_the_same_second_get_different_directories(tmp_path, monkeypatch):
     monkeypatch.chdir(str(tmp_path))
     with directory.open_run_dir() as first, directory.open_run_dir() as second, directory.open_run_dir() as third:
         assert len({first, second, third}) == 3
@@ -111,9 +111,9 @@ def test_a_moved_run_can_still_be_read(run, small, tmp_path):
 
     shutil.copytree(str(run), str(tmp_path / "moved"))
     with restore_run(run) as (session, model):
-        there = evaluate(session, model, small.test).predictions
+        before = evaluate(session, model, small.test).predictions
     with restore_run(tmp_path / "moved") as (session, model):
-        assert (evaluate(session, model, small.test).predictions == there).all()
+        assert (evaluate(session, model, small.test).predictions == before).all()
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_moved_run_can_still_be_read(run, small, tmp_path):
         ("max_steps", 0, "1 or more"),
     ],
 )
-def test_an_argument_out_of_range_is_refused_with_the_range(small, tmp_path, name, value, allowed):
+def test_an_argument_out_of_range_is_an_error_that_gives_the_range(small, tmp_path, name, value, allowed):
     recipe = {"epochs": 1, "batch_size": 100, "learning_rate": 0.001, "keep_prob": 0.8}
     others = {name: value} if name not in recipe else {}
     with pytest.raises(InputError, match=f"{name} is .*{allowed}"):

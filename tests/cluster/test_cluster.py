@@ -232,10 +232,10 @@ def test_a_task_with_another_cluster_is_named_in_the_error(clusters, tmp_path):
 
 
 @pytest.mark.usefixtures("tensorflow_2")
-def test_a_task_with_another_tensorflow_is_named_in_the_error(clusters, other, tmp_path):
+def test_a_task_with_another_tensorflow_is_named_in_the_error(clusters, other_python, tmp_path):
     # A chief with 1.15 can read the fingerprint of a worker with 2.21. With versions swapped, no session is created.
     cluster = clusters(two_workers(), ["--dataset", "sample", "--cluster-timeout", 60, "--run-dir", tmp_path / "run"])
-    chief = cluster.start("worker", 0, other)
+    chief = cluster.start("worker", 0, other_python)
     cluster.start("worker", 1)
     status, stderr = wait_for_exit(chief)
     assert status == 2, stderr

@@ -1,11 +1,11 @@
-"""What TensorBoard finds in a run directory."""
+"""TensorBoard summaries in a run directory."""
 
 import io
 
 import numpy as np
 import pytest
 
-from mnist_cnn import ACCURATE, Recipe, train
+from mnist_cnn import Recipe, train
 from mnist_cnn.run_dir import directory
 from mnist_cnn.run_dir.summaries import INTERVAL
 from mnist_cnn.tf1 import tf
@@ -22,13 +22,13 @@ def run(small, tmp_path_factory):
 
 
 def events(run):
-    """Those of all files, in the order in which they were written."""
+    """The events of all files, in the order in which they were written."""
     for path in sorted(run.glob("events.*")):
         yield from tf.train.summary_iterator(str(path))
 
 
 def curves(run):
-    """For each curve its values by step."""
+    """Returns the values of each curve by step."""
     found = {}
     for event in events(run):
         for value in event.summary.value:
@@ -37,7 +37,7 @@ def curves(run):
     return found
 
 
-def test_the_curves_are_those_of_the_run_at_fixed_steps(run):
+def test_curves_have_the_runs_values_at_fixed_steps(run):
     found = curves(run)
     history = directory.read_history(run)
     for name in ("cost", "learning_rate", "images_per_second"):
@@ -50,7 +50,7 @@ def test_the_curves_are_those_of_the_run_at_fixed_steps(run):
     assert set(found) == {"cost", "learning_rate", "images_per_second", "validation_accuracy"}
 
 
-def test_the_graph_the_weights_and_the_filters_are_there(run):
+def test_graph_weights_and_filters_are_written(run):
     graphs = [tf.GraphDef.FromString(event.graph_def) for event in events(run) if event.graph_def]
     assert {"conv1", "conv2", "dense", "output"} <= {node.name.split("/")[0] for node in graphs[0].node}
     values = [(event.step, value) for event in events(run) for value in event.summary.value]
@@ -63,18 +63,18 @@ def test_the_graph_the_weights_and_the_filters_are_there(run):
     assert len(pictures) == 3 and sizes == {(512, 256)}
 
 
-def test_a_resumed_run_tells_tensorboard_from_where(run):
+def test_a_resumed_run_records_the_step_at_which_it_resumes(run):
     starts = [event.step for event in events(run) if event.session_log.status == tf.SessionLog.START]
     assert starts == [0, 45]
 
 
-def test_a_falling_learning_rate_falls(small, tmp_path):
-    train(small, tmp_path / "run", ACCURATE, max_steps=30)
+def test_a_decaying_learning_rate_is_recorded_as_such(small, tmp_path):
+    train(small, tmp_path / "run", "accurate", max_steps=30)
     rates = list(curves(tmp_path / "run")["learning_rate"].values())
     assert len(set(rates)) == 3
 
 
-def test_the_dense_network_has_no_filters_to_show(small, tmp_path):
+def test_a_network_without_convolution_has_no_image_of_filters(small, tmp_path):
     train(small, tmp_path / "run", RECIPE, model="mlp", max_steps=1)
     tags = {value.tag for event in events(tmp_path / "run") for value in event.summary.value}
     assert tags == {"summaries/W1", "summaries/W2", "summaries/W3"}

@@ -1,19 +1,18 @@
-"""The page as people use it: real Chromium, a real server, a network trained on MNIST, digits drawn by hand."""
+"""The demo page end to end: Chromium, a real server, a network trained on MNIST, hand-drawn digits."""
 
 import contextlib
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, environment
+from helpers import ROOT, script_command, start
 
 from mnist_cnn import Recipe, train
 
 playwright = pytest.importorskip(
-    "playwright.sync_api", reason="needs a browser's driver: pip install playwright, on Python 3.9 or newer"
+    "playwright.sync_api", reason="needs a browser driver: pip install playwright, on Python 3.9 or newer"
 )
 expect = playwright.expect
 
@@ -25,51 +24,59 @@ FLAGS = (
     "--disable-background-networking --disable-component-update --disable-sync"
 )
 
-# Strokes as a hand draws them: (x, y) in hundredths of the paper's side.
+# Hand-drawn strokes: lists of points (x, y) in hundredths of the drawing area's side.
 STROKES = {
-    0: [[(52, 20), (40, 23), (33, 35), (31, 50), (34, 66), (42, 78), (53, 80), (64, 72), (69, 55), (68, 38), (61, 24), (51, 20)]],
+    0: [
+        [(52, 20), (40, 23), (33, 35), (31, 50), (34, 66), (42, 78)]
+        + [(53, 80), (64, 72), (69, 55), (68, 38), (61, 24), (51, 20)]
+    ],
     1: [[(52, 20), (51, 40), (49, 60), (48, 81)]],
     2: [[(33, 34), (38, 23), (51, 19), (63, 25), (65, 37), (58, 51), (44, 66), (31, 78), (50, 77), (70, 78)]],
-    3: [[(33, 27), (42, 20), (54, 19), (64, 26), (64, 37), (57, 45), (46, 48), (59, 52), (67, 61), (65, 73), (55, 80), (42, 81), (32, 74)]],
+    3: [
+        [(33, 27), (42, 20), (54, 19), (64, 26), (64, 37), (57, 45), (46, 48)]
+        + [(59, 52), (67, 61), (65, 73), (55, 80), (42, 81), (32, 74)]
+    ],
     4: [[(42, 20), (36, 38), (30, 56), (50, 56), (72, 55)], [(61, 36), (59, 60), (57, 84)]],
-    5: [[(66, 22), (52, 22), (40, 23), (38, 36), (36, 47), (48, 43), (60, 47), (67, 58), (64, 71), (53, 80), (41, 79), (32, 73)]],
+    5: [
+        [(66, 22), (52, 22), (40, 23), (38, 36), (36, 47), (48, 43)]
+        + [(60, 47), (67, 58), (64, 71), (53, 80), (41, 79), (32, 73)]
+    ],
     6: [[(62, 19), (49, 29), (39, 44), (34, 60), (38, 74), (49, 81), (61, 77), (66, 66), (60, 56), (48, 55), (37, 63)]],
     7: [[(30, 24), (50, 23), (70, 23), (60, 44), (52, 62), (46, 82)]],
-    8: [[(62, 28), (50, 20), (39, 26), (40, 38), (51, 47), (62, 57), (64, 71), (52, 80), (39, 74), (38, 60), (49, 48), (60, 39), (62, 28)]],
+    8: [
+        [(62, 28), (50, 20), (39, 26), (40, 38), (51, 47), (62, 57), (64, 71)]
+        + [(52, 80), (39, 74), (38, 60), (49, 48), (60, 39), (62, 28)]
+    ],
     9: [[(64, 34), (55, 22), (42, 22), (35, 33), (38, 45), (50, 50), (60, 45), (65, 33), (63, 55), (60, 82)]],
-}  # fmt: skip
+}
 
 
 @contextlib.contextmanager
-def serving(run, python=sys.executable, port=0):
-    """The address of a server in a process of its own."""
-    server = subprocess.Popen(
-        [python, str(ROOT / "scripts" / "serve.py"), "--run-dir", str(run), "--port", str(port)],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        universal_newlines=True,
-    )
+def serve(run, python=sys.executable, port=0):
+    """Starts a server and yields the page's URL. At the end, SIGTERM has to stop the server without an error."""
+    server = start(script_command("serve.py", "--run-dir", run, "--port", port, python=python))
+    url = server.stdout.readline().strip()
+    assert url, server.communicate()
     try:
-        yield server.stdout.readline().strip()
+        yield url
     finally:
         server.terminate()
-        assert server.wait(30) == 0
-        server.stdout.close()
+        assert server.communicate(timeout=30) == ("", "") and server.returncode == 0
 
 
 @pytest.fixture(scope="module")
-def address(fast_run):
-    with serving(fast_run) as address:
-        yield address
+def url(fast_run):
+    with serve(fast_run) as url:
+        yield url
 
 
 @pytest.fixture(scope="module", params=["this TensorFlow", "the other TensorFlow"])
-def either_address(request, fast_run):
+def url_of_either_tensorflow(request, fast_run):
     if request.param == "this TensorFlow":
-        yield request.getfixturevalue("address")
+        yield request.getfixturevalue("url")
     else:
-        with serving(fast_run, request.getfixturevalue("other")) as address:
-            yield address
+        with serve(fast_run, request.getfixturevalue("other_python")) as url:
+            yield url
 
 
 @pytest.fixture(scope="module")
@@ -84,46 +91,55 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """Opens the page. At the end of the test, nothing may have failed or gone elsewhere, but where `expected`, a
-    regular expression, allows it.
-    """
-    with contextlib.ExitStack() as opened:
+    """Opens the page.
 
-        def visit(address, expected="(?!)", **options):
+    At the end of the test, the page must have logged no error, and had no failed request and no request to another
+    server, except those that match the regular expression `expected_problems`.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def visit(url, expected_problems="(?!)", **options):
             context = browser.new_context(**options)
-            opened.callback(context.close)
+            stack.callback(context.close)
             page = context.new_page()
-            trouble = []
-            page.on("console", lambda said: said.type == "error" and trouble.append(said.text))
-            page.on("pageerror", lambda error: trouble.append(str(error)))
-            page.on("requestfailed", lambda request: trouble.append(f"{request.url}: {request.failure}"))
-            page.on("response", lambda it: it.status >= 400 and trouble.append(f"{it.url}: {it.status}"))
+            problems = []
+            page.on("console", lambda message: message.type == "error" and problems.append(message.text))
+            page.on("pageerror", lambda error: problems.append(str(error)))
+            page.on("requestfailed", lambda request: problems.append(f"{request.url}: {request.failure}"))
+            page.on(
+                "response",
+                lambda response: response.status >= 400 and problems.append(f"{response.url}: {response.status}"),
+            )
             page.on(
                 "request",
-                lambda it: it.url.startswith((address, "data:", "blob:")) or trouble.append(f"elsewhere: {it.url}"),
+                lambda request: (
+                    request.url.startswith((url, "data:", "blob:")) or problems.append(f"another server: {request.url}")
+                ),
             )
-            opened.callback(lambda: check([it for it in trouble if not re.search(expected, it)]))
-            page.goto(address)
+            stack.callback(lambda: check([it for it in problems if not re.search(expected_problems, it)]))
+            page.goto(url)
             return page
 
-        def check(trouble):
-            assert not trouble
+        def check(problems):
+            assert not problems
 
         yield visit
 
 
-def points(page, stroke):
-    box = page.locator("#paper").bounding_box()
+def get_points(page, stroke):
+    """The stroke's points in the page's coordinates."""
+    box = page.locator("#drawing").bounding_box()
     return [(box["x"] + x / 100 * box["width"], box["y"] + y / 100 * box["height"]) for x, y in stroke]
 
 
 def draw(page, digit):
-    by_mouse(page, STROKES[digit])
+    draw_strokes(page, STROKES[digit])
 
 
-def by_mouse(page, strokes):
+def draw_strokes(page, strokes):
+    """Draws with the mouse."""
     for stroke in strokes:
-        first, *others = points(page, stroke)
+        first, *others = get_points(page, stroke)
         page.mouse.move(*first)
         page.mouse.down()
         for point in others:
@@ -131,104 +147,106 @@ def by_mouse(page, strokes):
         page.mouse.up()
 
 
-class Fingers:
-    """Real touches, which scroll the page where it lets them."""
+class Touchscreen:
+    """Sends real touch events, which scroll the page if it allows that."""
 
     def __init__(self, page):
         self.page = page
         self.session = page.context.new_cdp_session(page)
 
-    def touch(self, kind, *places):
-        touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
-        self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+    def send(self, event_type, *points):
+        touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        self.session.send("Input.dispatchTouchEvent", {"type": event_type, "touchPoints": touches})
 
     def draw(self, digit):
         for stroke in STROKES[digit]:
-            first, *others = points(self.page, stroke)
-            self.touch("touchStart", first)
+            first, *others = get_points(self.page, stroke)
+            self.send("touchStart", first)
             for point in others:
-                self.touch("touchMove", point)
-            self.touch("touchEnd")
+                self.send("touchMove", point)
+            self.send("touchEnd")
 
 
-def reads(page, digit):
-    """Waits until the page says this digit, and everywhere the same."""
+def wait_for_prediction(page, digit):
+    """Waits until the large digit, the bars and the announcement all show this digit."""
     expect(page.locator("#digit")).to_have_text(str(digit))
     expect(page.locator("#bars .winner")).to_have_text(re.compile(rf"^{digit}\s*(> )?\d\d\.\d %$"))
-    expect(page.get_by_role("status")).to_have_text(re.compile(rf"^It reads {digit}, "))
+    expect(page.get_by_role("status")).to_have_text(re.compile(rf"^Prediction: {digit}, "))
 
 
-def is_empty(page):
+def wait_until_empty(page):
     expect(page.locator("#digit")).to_have_text("?")
     expect(page.locator("#bars .winner")).to_have_count(0)
-    expect(page.get_by_role("status")).to_have_text(re.compile("^(The paper is empty.)?$"))
-    assert page.locator(".invitation").evaluate("it => getComputedStyle(it).opacity") != "0"
-    for canvas in ("paper", "seen", "conv1", "conv2"):
-        shows(page, canvas, "<= 2")  # what lies between the maps, and they
+    expect(page.get_by_role("status")).to_have_text(re.compile("^(The drawing area is empty.)?$"))
+    assert page.locator(".prompt").evaluate("it => getComputedStyle(it).opacity") != "0"
+    for canvas in ("drawing", "input", "pool1", "pool2"):
+        wait_for_colours(page, canvas, "<= 2")  # that of the maps and that of the gaps between them
 
 
-def shows(page, canvas, so_many):
-    """Waits until a canvas has so many colours. Not by wait_for_function, whose eval the page's policy forbids."""
+def wait_for_colours(page, canvas, condition):
+    """Waits until the number of colours in a canvas meets a condition, such as "<= 2"."""
+    # Not with wait_for_function: it needs eval, which the page's Content-Security-Policy forbids.
     assert page.evaluate(f"""async () => {{
         const until = performance.now() + 5000;
-        while (!(({COLOURS})({canvas!r}) {so_many}) && performance.now() < until) await new Promise(requestAnimationFrame);
-        return ({COLOURS})({canvas!r}) {so_many};
-    }}"""), f"{canvas} should have {so_many} colours"
+        const holds = () => ({COUNT_COLOURS})({canvas!r}) {condition};
+        while (!holds() && performance.now() < until) await new Promise(requestAnimationFrame);
+        return holds();
+    }}"""), f"the number of colours of {canvas} should be {condition}"
 
 
-# How many colours a canvas has.
-COLOURS = """id => {
+# A JavaScript function that counts the colours of a canvas.
+COUNT_COLOURS = """id => {
     const canvas = document.getElementById(id);
     const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
     return new Set(new Uint32Array(pixels.buffer)).size;
 }"""
 
 
-def test_all_ten_digits_drawn_by_mouse_are_read(visit, either_address):
-    page = visit(either_address)
-    is_empty(page)
+def test_all_ten_digits_drawn_by_mouse_are_recognised(visit, url_of_either_tensorflow):
+    page = visit(url_of_either_tensorflow)
+    wait_until_empty(page)
     for digit in STROKES:
         draw(page, digit)
         expect(page.locator("#digit")).to_have_text(str(digit))
         expect(page.locator("#bars .winner")).to_have_text(re.compile(f"^{digit}"))
         page.get_by_role("button", name="Clear").click()
         expect(page.locator("#digit")).to_have_text("?")
-    is_empty(page)
+    wait_until_empty(page)
 
 
-def test_digits_drawn_by_touch_are_read_and_the_page_stays_where_it_is(visit, either_address):
-    page = visit(either_address, viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
-    fingers = Fingers(page)
+def test_digits_drawn_by_touch_are_recognised_and_do_not_scroll_the_page(visit, url_of_either_tensorflow):
+    page = visit(url_of_either_tensorflow, viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
+    touchscreen = Touchscreen(page)
     page.evaluate("scrollTo(0, 60)")
     for digit in (4, 2, 7):
-        fingers.draw(digit)
-        reads(page, digit)
+        touchscreen.draw(digit)
+        wait_for_prediction(page, digit)
         assert page.evaluate("scrollY") == 60
         page.get_by_role("button", name="Clear").tap()
         expect(page.locator("#digit")).to_have_text("?")
 
 
-def test_a_second_finger_draws_nothing(visit, address):
-    page = visit(address, has_touch=True)
-    fingers = Fingers(page)
+def test_a_second_finger_draws_nothing(visit, url):
+    page = visit(url, has_touch=True)
+    touchscreen = Touchscreen(page)
     (stroke,) = STROKES[1]
-    first, *others = points(page, stroke)
-    palm = points(page, [(15, 50), (50, 50), (90, 50)])
-    fingers.touch("touchStart", first)
-    for place in palm:
-        fingers.touch("touchMove", first, place)
-    for place in others:
-        fingers.touch("touchMove", place, palm[-1])
-    fingers.touch("touchEnd")
-    reads(page, 1)
+    first, *others = get_points(page, stroke)
+    palm = get_points(page, [(15, 50), (50, 50), (90, 50)])
+    touchscreen.send("touchStart", first)
+    for point in palm:
+        touchscreen.send("touchMove", first, point)
+    for point in others:
+        touchscreen.send("touchMove", point, palm[-1])
+    touchscreen.send("touchEnd")
+    wait_for_prediction(page, 1)
 
 
-def test_it_reads_along_and_asks_once_at_a_time(visit, address):
-    page = visit(address)
-    asking, most = [], []
-    page.on("request", lambda request: (asking.append(request), most.append(len(asking))))
-    page.on("requestfinished", lambda request: asking.remove(request))
-    first, *others = points(page, STROKES[7][0])
+def test_predictions_follow_the_pen_with_one_request_at_a_time(visit, url):
+    page = visit(url)
+    open_requests, numbers_open = [], []
+    page.on("request", lambda request: (open_requests.append(request), numbers_open.append(len(open_requests))))
+    page.on("requestfinished", lambda request: open_requests.remove(request))
+    first, *others = get_points(page, STROKES[7][0])
     page.mouse.move(*first)
     page.mouse.down()
     for point in others[:2]:
@@ -238,58 +256,58 @@ def test_it_reads_along_and_asks_once_at_a_time(visit, address):
         page.mouse.move(*point, steps=20)
     expect(page.locator("#digit")).to_have_text("7")
     page.mouse.up()
-    reads(page, 7)
-    assert len(most) > 3 and max(most) == 1
+    wait_for_prediction(page, 7)
+    assert len(numbers_open) > 3 and max(numbers_open) == 1
 
 
-def test_what_the_network_saw_and_its_maps_light_up(visit, address):
-    page = visit(address)
+def test_the_networks_input_and_feature_maps_are_shown(visit, url):
+    page = visit(url)
     draw(page, 3)
-    reads(page, 3)
+    wait_for_prediction(page, 3)
     for name, text in [
-        ("seen", "Your 3, white on black, in 28 by 28 pixels"),
-        ("conv1", r"32 maps of 14 by 14: \d+ are lit, the brightest is number \d+"),
-        ("conv2", r"64 maps of 7 by 7: \d+ are lit, the brightest is number \d+"),
+        ("input", "Your 3, white on black, in 28 by 28 pixels"),
+        ("pool1", r"32 maps of 14 by 14: \d+ are active, the brightest is number \d+"),
+        ("pool2", r"64 maps of 7 by 7: \d+ are active, the brightest is number \d+"),
     ]:
         expect(page.locator(f"#{name}")).to_have_attribute("aria-label", re.compile(f"^{text}$"))
-        shows(page, name, "> 30")
+        wait_for_colours(page, name, "> 30")
 
 
-def test_undo_takes_strokes_away_and_brings_back_what_was_cleared(visit, address):
-    page = visit(address)
+def test_undo_removes_strokes_and_restores_a_cleared_drawing(visit, url):
+    page = visit(url)
     draw(page, 1)
-    reads(page, 1)
-    page.mouse.move(*points(page, [(52, 20)])[0])
-    # Turn it into something else.
-    by_mouse(page, [[(52, 20), (40, 20), (28, 22)], [(52, 20), (40, 33), (30, 48)]])
+    wait_for_prediction(page, 1)
+    page.mouse.move(*get_points(page, [(52, 20)])[0])
+    # Two more strokes make it another digit.
+    draw_strokes(page, [[(52, 20), (40, 20), (28, 22)], [(52, 20), (40, 33), (30, 48)]])
     expect(page.locator("#digit")).not_to_have_text("1")
     page.keyboard.press("Control+z")
     page.get_by_role("button", name="Undo").click()
-    reads(page, 1)
+    wait_for_prediction(page, 1)
     page.keyboard.press("Escape")
-    is_empty(page)
+    wait_until_empty(page)
     page.keyboard.press("Control+z")
-    reads(page, 1)
+    wait_for_prediction(page, 1)
     page.keyboard.press("Control+z")
-    is_empty(page)
+    wait_until_empty(page)
     page.keyboard.press("Control+z")
-    is_empty(page)
+    wait_until_empty(page)
 
 
-def test_a_reload_begins_anew(visit, address):
-    page = visit(address)
+def test_a_reload_starts_with_an_empty_drawing(visit, url):
+    page = visit(url)
     draw(page, 5)
-    reads(page, 5)
+    wait_for_prediction(page, 5)
     page.reload()
-    is_empty(page)
+    wait_until_empty(page)
     draw(page, 6)
-    reads(page, 6)
+    wait_for_prediction(page, 6)
 
 
-def test_a_digit_is_drawn_by_the_keyboard_alone(visit, address):
-    page = visit(address)
+def test_a_digit_can_be_drawn_with_the_keyboard_alone(visit, url):
+    page = visit(url)
     page.keyboard.press("Tab")
-    expect(page.get_by_role("application", name="Paper to draw a digit on")).to_be_focused()
+    expect(page.get_by_role("application", name="Drawing area for a digit")).to_be_focused()
     expect(page.get_by_text("Arrow keys move the pen")).to_be_in_viewport()
     status = page.get_by_role("status")
 
@@ -302,93 +320,93 @@ def test_a_digit_is_drawn_by_the_keyboard_alone(visit, address):
     press("Space")
     expect(status).to_have_text("Pen down")
     press("ArrowRight", 4)
-    page.keyboard.down("ArrowDown")  # with another one, a diagonal
+    page.keyboard.down("ArrowDown")  # while another arrow is pressed: a diagonal
     press("ArrowLeft", 2)
     page.keyboard.up("ArrowDown")
     press("ArrowDown", 3)
     press("Space")
-    reads(page, 7)
+    wait_for_prediction(page, 7)
     press("Tab")
     expect(page.get_by_role("button", name="Undo")).to_be_focused()
     press("Enter")
-    is_empty(page)
+    wait_until_empty(page)
 
 
-def test_a_server_that_is_gone_is_said_in_one_line_until_it_is_back(visit, fast_run):
-    with serving(fast_run) as address:
-        page = visit(address, expected="ERR_CONNECTION_REFUSED")
+def test_a_stopped_server_is_reported_in_one_line_until_it_is_back(visit, fast_run):
+    with serve(fast_run) as url:
+        page = visit(url, expected_problems="ERR_CONNECTION_REFUSED")
     draw(page, 4)
     alert = page.get_by_role("alert")
-    expect(alert).to_have_text("No answer. Is serve.py still running?")
+    expect(alert).to_have_text("The server does not respond. Is it still running?")
     assert alert.bounding_box()["height"] < 60
-    with serving(fast_run, port=int(address.rstrip("/").rsplit(":", 1)[1])):
-        reads(page, 4)
+    with serve(fast_run, port=int(url.rstrip("/").rsplit(":", 1)[1])):
+        wait_for_prediction(page, 4)
         expect(alert).to_be_hidden()
 
 
-def test_what_the_server_refuses_is_said_in_its_words(visit, address):
-    page = visit(address, expected=" 400")
-    page.route("**/v1/digits*", lambda route: route.continue_(post_data=b"no picture"))
+def test_the_servers_error_message_is_shown_until_a_request_succeeds(visit, url):
+    page = visit(url, expected_problems=" 400")
+    page.route("**/v1/digits*", lambda route: route.continue_(post_data=b"not an image"))
     draw(page, 4)
-    expect(page.get_by_role("alert")).to_have_text(re.compile("^the picture is"))
+    expect(page.get_by_role("alert")).to_have_text(re.compile("^the image is"))
     page.unroute("**/v1/digits*")
-    reads(page, 4)
+    wait_for_prediction(page, 4)
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_in_the_dark_it_reads_the_same(visit, address):
-    page = visit(address, color_scheme="dark")
+def test_dark_mode_has_light_strokes_on_a_dark_area_and_the_same_prediction(visit, url):
+    page = visit(url, color_scheme="dark")
     draw(page, 2)
-    reads(page, 2)
-    paper, ink = page.locator("#paper").evaluate(
+    wait_for_prediction(page, 2)
+    colours = page.locator("#drawing").evaluate(
         "it => [getComputedStyle(it.parentElement).backgroundColor, getComputedStyle(it).color]"
     )
-    brightness = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (paper, ink)]
-    assert brightness[0] < 150 and brightness[1] > 600
+    background, strokes = (sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in colours)
+    assert background < 150 and strokes > 600
 
 
-def test_a_network_without_convolutions_has_no_maps(visit, sample, tmp_path):
+def test_a_network_without_convolutions_shows_no_maps(visit, sample, tmp_path):
     train(sample, tmp_path / "run", Recipe(1, 100, 0.003, 0.8, initial_weights="he"), model="mlp")
-    with serving(tmp_path / "run") as address:
-        page = visit(address)
+    with serve(tmp_path / "run") as url:
+        page = visit(url)
         draw(page, 1)
-        expect(page.locator("#digit")).to_have_text(re.compile(r"\d"))  # whichever, after so little training
-        expect(page.locator("#conv1, #conv2").first).to_be_hidden()
-        expect(page.get_by_text("no convolutions")).to_be_visible()
+        expect(page.locator("#digit")).to_have_text(re.compile(r"\d"))  # any digit: the training was short
+        expect(page.locator("#pool1, #pool2").first).to_be_hidden()
+        expect(page.get_by_text("no feature maps")).to_be_visible()
 
 
 @pytest.mark.parametrize("width", [320, 360, 820, 1280])
-def test_nothing_is_wider_than_the_window(visit, address, width):
-    page = visit(address, viewport={"width": width, "height": 740})
+def test_nothing_is_wider_than_the_window(visit, url, width):
+    page = visit(url, viewport={"width": width, "height": 740})
     draw(page, 8)
-    reads(page, 8)
+    wait_for_prediction(page, 8)
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_without_motion_nothing_moves(visit, address):
-    page = visit(address, reduced_motion="reduce")
+def test_reduced_motion_turns_all_animations_off(visit, url):
+    page = visit(url, reduced_motion="reduce")
     draw(page, 9)
     expect(page.locator("#digit")).to_have_text("9")
     assert page.evaluate("document.getAnimations().length") == 0
-    colours = page.evaluate(f"['conv1', 'conv2'].map({COLOURS})")
-    reads(page, 9)
-    assert page.evaluate(f"['conv1', 'conv2'].map({COLOURS})") == colours
+    colours = page.evaluate(f"['pool1', 'pool2'].map({COUNT_COLOURS})")
+    wait_for_prediction(page, 9)
+    assert page.evaluate(f"['pool1', 'pool2'].map({COUNT_COLOURS})") == colours
 
 
 @pytest.fixture(scope="module")
 def axe():
     """The path of axe-core's script."""
-    places = [Path(os.environ.get("AXE_CORE", "")), ROOT / "node_modules" / "axe-core"]
-    for file in (place / "axe.min.js" for place in places):
+    folders = [Path(os.environ.get("AXE_CORE", "")), ROOT / "node_modules" / "axe-core"]
+    for file in (folder / "axe.min.js" for folder in folders):
         if file.exists():
             return str(file)
-    pytest.skip("needs axe-core: npm install axe-core, and AXE_CORE, the folder that it is in")
+    pytest.skip("needs axe-core: npm install axe-core, and set AXE_CORE to its folder")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_axe_finds_nothing_serious(visit, address, axe, scheme, width):
-    page = visit(address, bypass_csp=True, color_scheme=scheme, viewport={"width": width, "height": 800})
+def test_axe_finds_no_serious_accessibility_problem(visit, url, axe, scheme, width):
+    page = visit(url, bypass_csp=True, color_scheme=scheme, viewport={"width": width, "height": 800})
     page.add_script_tag(path=axe)
 
     def check():
@@ -403,8 +421,8 @@ def test_axe_finds_nothing_serious(visit, address, axe, scheme, width):
 
     check()
     draw(page, 5)
-    reads(page, 5)
+    wait_for_prediction(page, 5)
     check()
-    page.locator("#paper").focus()
+    page.locator("#drawing").focus()
     page.keyboard.press("ArrowUp")
     check()
