@@ -1,19 +1,21 @@
-"""The same network and run, plainly in PyTorch; variants: channels_last, fused (Adam)."""
+"""Contender: the same network and run in plain PyTorch. Variants: channels_last, fused (Adam)."""
 
 import sys
 from pathlib import Path
 
-import torch
-from _blocks import Blocks
-from torch import nn
-from torch.nn import functional as F
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent.parent)]  # protocol.py, and the package of this clone
+from protocol import BlockTimer  # noqa: E402
 
-blocks = Blocks()
+timer = BlockTimer()
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
 from mnist_cnn import load_mnist  # noqa: E402
 
-memory_format = torch.channels_last if "channels_last" in blocks.variant else torch.contiguous_format
+memory_format = torch.channels_last if "channels_last" in timer.variant else torch.contiguous_format
 
 
 class Network(nn.Module):
@@ -31,18 +33,19 @@ class Network(nn.Module):
         return self.output(F.dropout(x, 0.2, self.training))
 
 
-def tensors(split):
+def make_tensors(split):
+    """Returns the images, float32 [N, 1, 28, 28] in [0, 1], and the labels, int64 [N], of a Split."""
     images = torch.from_numpy(split.images.transpose(0, 3, 1, 2).copy()).float().div_(255)
     return images.contiguous(memory_format=memory_format), torch.from_numpy(split.labels.astype("int64"))
 
 
-mnist = load_mnist(blocks.data_dir)
-images, labels = tensors(mnist.train)
+mnist = load_mnist(timer.data_dir)
+images, labels = make_tensors(mnist.train)
 network = Network().to(memory_format=memory_format)
-optimizer = torch.optim.Adam(network.parameters(), lr=0.001, fused="fused" in blocks.variant)
+optimizer = torch.optim.Adam(network.parameters(), lr=0.001, fused="fused" in timer.variant)
 
 network.train()
-for step in range(blocks.steps):
+for step in range(timer.steps):
     start = step * 100 % len(images)
     if start == 0:
         order = torch.randperm(len(images))
@@ -52,14 +55,14 @@ for step in range(blocks.steps):
     cost.backward()
     optimizer.step()
     cost.item()
-    blocks.after_step()
+    timer.after_step()
 
 network.eval()
 with torch.no_grad():
-    test_images, test_labels = tensors(mnist.test)
-    right = sum(
-        (network(some).argmax(1) == theirs).sum().item()
-        for some, theirs in zip(test_images.split(1000), test_labels.split(1000))
+    test_images, test_labels = make_tensors(mnist.test)
+    num_correct = sum(
+        (network(batch).argmax(1) == batch_labels).sum().item()
+        for batch, batch_labels in zip(test_images.split(1000), test_labels.split(1000))
     )
-print("Accuracy:", right / len(test_labels))
-blocks.done(f"PyTorch {torch.__version__}")
+print("Accuracy:", num_correct / len(test_labels))
+timer.finish(f"PyTorch {torch.__version__}")

@@ -1,55 +1,80 @@
-"""How a side of the benchmark takes turns: it runs a block of steps whenever told to, and says how long each took."""
+"""Protocol between benchmark.py and a contender: JSON lines on stdout, an empty line on stdin for each turn.
+
+A contender is a script that trains the network. benchmark.py starts it as
+`python SCRIPT DATA_DIR STEPS BLOCK_SIZE [VARIANT...]`. The script creates a BlockTimer, calls its `after_step()` after
+each training step and its `finish()` after the evaluation. The messages, in this order:
+
+    {"first_step_at": SECONDS}               time.time() after the first step
+    {"seconds": [SECONDS, ...]}              duration of each step, after each block of BLOCK_SIZE steps
+    {"peak_bytes": N, "versions": "..."}     peak memory of the process (null on Windows), at the end
+
+After each message but the last, the contender waits for an empty line on stdin, so that only one contender computes at
+a time.
+"""
 
 import argparse
 import json
 import os
 import platform
-import resource
 import sys
 import time
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
-class Blocks:
-    """Talks with benchmark.py, a line of JSON at a time. What the side itself prints goes to stderr."""
+
+class BlockTimer:
+    """Measures the duration of each training step, and pauses after each block of steps."""
 
     def __init__(self):
         parser = argparse.ArgumentParser()
         parser.add_argument("data_dir")
         parser.add_argument("steps", type=int)
-        parser.add_argument("block", type=int)
+        parser.add_argument("block_size", type=int)
         parser.add_argument("variant", nargs="*")
         args = parser.parse_args()
-        self.data_dir, self.steps, self.variant = args.data_dir, args.steps, args.variant
-        self._block, self._taken, self._times = args.block, 0, []
-        self._out = os.fdopen(os.dup(1), "w")
+        self.data_dir = args.data_dir
+        self.steps = args.steps
+        self.variant = args.variant
+        self._block_size = args.block_size
+        self._num_steps = 0
+        self._seconds = []  # of each step of the current block
+        # Only messages may appear on stdout, so the contender's own output is redirected to stderr.
+        self._messages = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
 
     def after_step(self):
-        """To be called after each step. Waits for its turn at the end of a block."""
+        """Records the duration of a step, and waits for the next turn at the end of a block."""
         now = time.perf_counter()
-        self._taken += 1
-        if self._taken == 1:
-            self._say(first_step_at=time.time())
-            self._wait()
+        self._num_steps += 1
+        if self._num_steps == 1:
+            self._send(first_step_at=time.time())
+            self._wait_for_turn()
         else:
-            self._times.append(now - self._started)
-        if len(self._times) == self._block:
-            self._say(seconds=self._times)
-            self._times = []
-            self._wait()
-        self._started = time.perf_counter()
+            self._seconds.append(now - self._started_at)
+        if len(self._seconds) == self._block_size:
+            self._send(seconds=self._seconds)
+            self._seconds = []
+            self._wait_for_turn()
+        self._started_at = time.perf_counter()
 
-    def done(self, versions):
-        """To be called after the test accuracy is computed, since that is part of a run."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        self._say(
-            peak_bytes=peak * (1 if sys.platform == "darwin" else 1024),
-            versions=f"{versions}, Python {platform.python_version()}",
-        )
+    def finish(self, versions):
+        """Sends the peak memory. Called after the evaluation, which is part of a run and may need the most memory."""
+        self._send(peak_bytes=peak_memory(), versions=f"{versions}, Python {platform.python_version()}")
 
-    def _wait(self):
+    def _send(self, **message):
+        print(json.dumps(message), file=self._messages, flush=True)
+
+    def _wait_for_turn(self):
         if not sys.stdin.readline():
-            sys.exit("benchmark.py is gone")
+            sys.exit("benchmark.py has closed the connection")
 
-    def _say(self, **what):
-        print(json.dumps(what), file=self._out, flush=True)
+
+def peak_memory():
+    """Returns the peak resident memory of this process in bytes, or None on Windows."""
+    if resource is None:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
