@@ -1,5 +1,6 @@
-"""`serve`: serves a page to draw digits on, and TensorFlow Serving's REST API."""
+"""`serve`: demo page and TensorFlow Serving's REST API."""
 
+import argparse
 import gc
 import logging
 import os
@@ -10,12 +11,13 @@ from typing import List, Optional
 from mnist_cnn.cli.command import Hints, Parser, load_tensorflow
 from mnist_cnn.recipes import check_int
 from mnist_cnn.run_dir.signals import SIGNALS
+from mnist_cnn.server import CannotListen
 
 DESCRIPTION = (
-    "Serves a page to draw digits on, which shows the network's activations, and TensorFlow Serving's REST API. "
-    "Prints its address when it is ready. Ctrl-C and SIGTERM stop it after it has answered the requests received so far."
+    "Serves a page where you draw a digit and see the network's prediction and feature maps, and TensorFlow Serving's "
+    "REST API. Prints its URL when it is ready. Ctrl-C and SIGTERM stop it; requests sent before that are answered."
 )
-HINTS: Hints = {}
+HINTS: Hints = {CannotListen: "choose another --host or --port"}
 
 
 def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
@@ -24,27 +26,28 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     parser.add_run_dir_argument(
         "a run, or the folder of an exported model (default: the latest completed run in runs/)"
     )
-    add("--host", default="127.0.0.1", help="the address to listen at (default: %(default)s, this machine alone)")
+    add("--host", default="127.0.0.1", help="address to listen at (default: %(default)s, for this machine only)")
     add(
         "--port",
         type=int,
         default=8501,
         metavar="N",
-        help="default: %(default)s, which is TensorFlow Serving's too; 0 takes a free one",
+        help="port to listen at; 0 chooses a free one (default: %(default)s, as TensorFlow Serving's)",
     )
-    parser.run(work, HINTS, argv)
+    parser.run(serve, HINTS, argv)
 
 
-def work(args):
+def serve(args: argparse.Namespace) -> None:
     from mnist_cnn.run_dir import directory
 
-    check_int("port", args.port, 0, 65535)  # the system would take its remainder
+    # The system would use the port modulo 65536.
+    check_int("port", args.port, 0, 65535)
     folder = args.run_dir or directory.latest_run(completed=True)
-    # As digits are prepared side by side, a thread for each is enough, and takes half of the CPU's time.
+    # The server prepares images in several threads already. One BLAS thread for each halves the CPU time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     load_tensorflow(args.debug)
     if not args.debug:
-        logging.getLogger("waitress").setLevel(logging.ERROR)  # else it tells each time that a request waits
+        logging.getLogger("waitress").setLevel(logging.ERROR)  # at lower levels, waitress logs every queued request
     from mnist_cnn import Classifier
     from mnist_cnn.server.app import create_app
     from mnist_cnn.server.http import Server
@@ -52,11 +55,13 @@ def work(args):
     with Classifier.load(folder) as classifier:
         server = Server(create_app(classifier), args.host, args.port)
         for signum in SIGNALS:
-            if signal.getsignal(signum) != signal.SIG_IGN:  # as under nohup
+            if signal.getsignal(signum) != signal.SIG_IGN:  # nohup ignores SIGHUP
                 signal.signal(signum, lambda *_: server.stop())
-        host = f"[{args.host}]" if ":" in args.host else args.host
+        host = f"[{args.host}]" if ":" in args.host else args.host  # IPv6
         print(f"http://{host}:{server.effective_port}/", flush=True)
-        gc.freeze()  # else each full collection goes through all of TensorFlow, which takes some 0.2 s
-        # Else the thread that reads and writes waits 5 ms for each of 128 connections, and some are never answered.
+        # Without this, each full garbage collection visits all of TensorFlow's objects, which takes about 0.2 s.
+        gc.freeze()
+        # At the default of 5 ms, the thread that reads and writes waits that long for each of 128 connections, and
+        # some get no response in time.
         sys.setswitchinterval(1e-4)
         server.run()

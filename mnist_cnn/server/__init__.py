@@ -1,1 +1,7 @@
-"""The page on which one draws a digit, and TensorFlow Serving's REST form. Needs the extra `serve`."""
+"""The demo page and TensorFlow Serving's REST API over HTTP. Needs the extra `serve`."""
+
+from mnist_cnn.errors import InputError
+
+
+class CannotListen(InputError):
+    """The server cannot listen at the requested host and port."""

@@ -1,11 +1,12 @@
-"""waitress, with a deadline for each whole request, and an end that loses none. Needs the extra `serve`."""
+"""A waitress server with a deadline for each request and a graceful shutdown. Needs the extra `serve`."""
 
 import json
 import socket
 import time
+from typing import Any, Callable
 
-from mnist_cnn.errors import InputError
-from mnist_cnn.server.app import HEADERS
+from mnist_cnn.server import CannotListen
+from mnist_cnn.server.app import SECURITY_HEADERS
 
 try:
     from waitress import wasyncore
@@ -17,30 +18,35 @@ try:
 except ImportError as error:
     raise ImportError("to serve, pip install '.[serve]'") from error
 
-MAX_BODY = 10**6  # bytes
-CONNECTIONS = 256  # at once, each with a body at most
-THREADS = 4
-REQUEST_SECS = 10  # from a request's first byte to its answer, and as long to fetch that
-IDLE_SECS = 60
+MAX_BODY_BYTES = 10**6
+MAX_CONNECTIONS = 256  # open at the same time; each holds at most one body
+NUM_THREADS = 4
+# From a request's first byte to its response. The client has as long again to read the response.
+REQUEST_TIMEOUT_SECS = 10
+IDLE_TIMEOUT_SECS = 60
 
 
-class Parser(HTTPRequestParser):
-    def parse_header(self, header):
+class RequestParser(HTTPRequestParser):
+    def parse_header(self, header: bytes) -> None:
         try:
             super().parse_header(header)
-        except ValueError as error:  # of int(), for thousands of digits
+        except ValueError as error:  # raised by int() for thousands of digits
             raise ParsingError("Content-Length is invalid") from error
 
 
-class Refusal(ErrorTask):
-    """Answers what HTTP itself forbids, as the application answers errors."""
+class JSONErrorTask(ErrorTask):
+    """Error response for malformed HTTP, in the same JSON form as the application's errors."""
 
-    def execute(self):
+    def execute(self) -> None:
         error = self.request.error
-        message = f"the body has over {MAX_BODY:,} bytes" if error.code == 413 else error.body
+        message = f"the body has over {MAX_BODY_BYTES:,} bytes" if error.code == 413 else error.body
         body = json.dumps({"error": message}).encode()
         self.status = f"{error.code} {error.reason}"
-        self.response_headers = [*HEADERS.items(), ("Content-Type", "application/json"), ("Connection", "close")]
+        self.response_headers = [
+            *SECURITY_HEADERS.items(),
+            ("Content-Type", "application/json"),
+            ("Connection", "close"),
+        ]
         self.close_on_finish = True
         self.content_length = len(body)
         self.write(body)
@@ -52,58 +58,60 @@ class RequestTimeout(Error):
 
 
 class Channel(HTTPChannel):
-    """A connection."""
+    """A connection. It is receiving a request, or sending a response, or lingering, or idle."""
 
-    parser_class = Parser
-    error_task_class = Refusal
-    begun = 0  # when the request that is under way was begun, by time.monotonic()
-    refused = False  # and not read to its end: there may be more of it
-    lingering = False  # closed on this side, until the client has read all and closes too
+    parser_class = RequestParser
+    error_task_class = JSONErrorTask
+    state_since = 0.0  # when it began to receive, send or linger, by time.monotonic()
+    has_unread_input = False  # the request was rejected before its end: the client may still be sending
+    lingering = False  # closed for writing; incoming data is discarded until the client closes too
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.connected = True  # or waitress before 3.0.1 would keep for ever whoever has left by now
+        # Without this, waitress before 3.0.1 never closes a channel whose client has disconnected by now.
+        self.connected = True
 
     @property
-    def idle(self):
+    def idle(self) -> bool:
         return not (self.request or self.requests or self.total_outbufs_len or self.close_when_flushed)
 
-    def received(self, data):
+    def received(self, data: bytes) -> bool:
         if self.idle:
-            self.begun = time.monotonic()
+            self.state_since = time.monotonic()
         return super().received(data)
 
-    def service(self):
+    def service(self) -> None:
         if self.server.stopping and len(self.requests) == 1:
-            self.requests[0].headers["CONNECTION"] = "close"  # as if the client had asked for it
-        self.refused = self.requests[0].error is not None
+            self.requests[0].headers["CONNECTION"] = "close"  # waitress closes as if the client had requested it
+        self.has_unread_input = self.requests[0].error is not None
         super().service()
-        self.begun = time.monotonic()
+        self.state_since = time.monotonic()
 
-    def keep_deadline(self):
+    def enforce_deadline(self) -> None:
+        """Close the connection if it has exceeded its time, or if the server is stopping and it is idle."""
         if self.idle and not self.lingering:
             if self.server.stopping:
                 super().handle_close()
-        elif time.monotonic() > self.begun + REQUEST_SECS:
+        elif time.monotonic() > self.state_since + REQUEST_TIMEOUT_SECS:
             if self.request and not self.requests:
-                self._give_up()
+                self._send_timeout_response()
             else:
                 super().handle_close()
 
-    def _give_up(self):
-        self.begun = time.monotonic()
+    def _send_timeout_response(self):
+        self.state_since = time.monotonic()
         with self.requests_lock:
-            self.request.error = RequestTimeout(f"the request was not complete after {REQUEST_SECS} seconds")
+            self.request.error = RequestTimeout(f"the request was not complete after {REQUEST_TIMEOUT_SECS} seconds")
             self.requests.append(self.request)
             self.request = None
             self.server.add_task(self)
 
-    # Who closes a socket with something unread in it makes the client lose the answer.
+    # Lingering close: closing a socket with unread data sends RST, which makes the client lose the response.
 
-    def handle_close(self):
-        if self.refused and self.will_close and self.connected and not self.lingering:
+    def handle_close(self) -> None:
+        if self.has_unread_input and self.will_close and self.connected and not self.lingering:
             self.lingering = True
-            self.begun = time.monotonic()
+            self.state_since = time.monotonic()
             try:
                 self.socket.shutdown(socket.SHUT_WR)
             except OSError:
@@ -111,13 +119,13 @@ class Channel(HTTPChannel):
         else:
             super().handle_close()
 
-    def readable(self):
+    def readable(self) -> bool:
         return self.lingering or super().readable()
 
-    def writable(self):
+    def writable(self) -> bool:
         return not self.lingering and super().writable()
 
-    def handle_read(self):
+    def handle_read(self) -> None:
         if self.lingering:
             self.recv(2**16)
         else:
@@ -125,26 +133,38 @@ class Channel(HTTPChannel):
 
 
 class Server(TcpWSGIServer):
-    """Listens from the beginning, so that nothing is refused that comes before `run`."""
+    """An HTTP server for a WSGI application.
+
+    It listens as soon as it is created. Connections that arrive before `run` is called wait until then.
+    """
 
     channel_class = Channel
     stopping = False
 
-    def __init__(self, application, host, port):
-        """Raises InputError where it cannot listen there. Port 0 is a free one, then `effective_port`."""
+    def __init__(self, application: Callable, host: str, port: int):
+        """Listen at a host and port.
+
+        Args:
+          application: a WSGI application.
+          host: a name or an address.
+          port: 0..65535; 0 chooses a free port, which is then in the attribute `effective_port`.
+
+        Raises:
+          CannotListen: the port is in use, say, or the host is not an address of this machine.
+        """
         try:
             super().__init__(
                 application,
                 host=host,
                 port=port,
-                threads=THREADS,
-                connection_limit=CONNECTIONS,
-                channel_timeout=IDLE_SECS,
+                threads=NUM_THREADS,
+                connection_limit=MAX_CONNECTIONS,
+                channel_timeout=IDLE_TIMEOUT_SECS,
                 cleanup_interval=1,
-                max_request_body_size=MAX_BODY + 1,
+                max_request_body_size=MAX_BODY_BYTES + 1,
                 max_request_header_size=2**14,
-                # Nothing goes into temporary files: bodies are smaller, and answers wait for whoever fetches them.
-                inbuf_overflow=2 * MAX_BODY,
+                # Large enough that waitress never writes a request or a response to a temporary file.
+                inbuf_overflow=2 * MAX_BODY_BYTES,
                 outbuf_overflow=2**24,
                 outbuf_high_watermark=2**20,
                 recv_bytes=2**16,
@@ -155,20 +175,19 @@ class Server(TcpWSGIServer):
             )
         except (OSError, OverflowError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise InputError(
-                f"cannot listen at {host}, port {port} ({reason}): name another --host or --port"
-            ) from error
+            raise CannotListen(f"cannot listen at {host}, port {port} ({reason})") from error
 
-    def stop(self):
-        """Lets `run` end. May be called by a signal's handler, or in another thread."""
+    def stop(self) -> None:
+        """Make `run` return. May be called in a signal handler or in another thread."""
         self.stopping = True
         self.pull_trigger()
 
-    def run(self):
-        """Answers until `stop` is called, then what has been sent until then."""
+    def run(self) -> None:
+        """Serve until `stop` is called, then answer the requests that were sent before and return."""
         while not self.stopping:
             self._poll(1)
-        self._take_who_waits()
+        self._accept_pending()
+        # Close the listening socket alone. self.close() would close the trigger too, which the threads still use.
         wasyncore.dispatcher.close(self)
         timeout = 0
         while self.active_channels:
@@ -178,16 +197,17 @@ class Server(TcpWSGIServer):
         self.task_dispatcher.shutdown()
         self.trigger.close()
 
-    def maintenance(self, now):
+    def maintenance(self, now: float) -> None:
         super().maintenance(now)
         for channel in list(self.active_channels.values()):
-            channel.keep_deadline()
+            channel.enforce_deadline()
 
     def _poll(self, timeout):
         wasyncore.loop(timeout, use_poll=True, map=self._map, count=1)
 
-    def _take_who_waits(self):
-        before = -1
-        while len(self.active_channels) > before:
-            before = len(self.active_channels)
+    def _accept_pending(self):
+        """Accept all connections that wait in the listening socket's backlog."""
+        num_before = -1
+        while len(self.active_channels) > num_before:
+            num_before = len(self.active_channels)
             self.handle_accept()

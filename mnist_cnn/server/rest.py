@@ -1,22 +1,25 @@
-"""TensorFlow Serving's REST form (https://www.tensorflow.org/tfx/serving/api_rest), for the one model that is served.
+"""TensorFlow Serving's REST API (https://www.tensorflow.org/tfx/serving/api_rest) for the one model that is served.
 
-What is accepted here is accepted there, and answered alike; but pixels outside [0, 1], NaN among them, are refused.
+A request that is accepted here is accepted by TensorFlow Serving too, with the same response. Pixels outside [0, 1],
+NaN included, are rejected here; TensorFlow Serving would compute with them.
 """
 
 import json
 import re
+from typing import Any, Dict
 
 import numpy as np
 from google.protobuf.json_format import MessageToDict
 from werkzeug.exceptions import NotFound
 
 from mnist_cnn.errors import InputError
-from mnist_cnn.inference.classifier import SIGNATURE
+from mnist_cnn.inference.classifier import SIGNATURE, Classifier
 
-ADDRESS = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata|:predict)?")
-MODEL = "mnist"
-INPUT = "images"
-KINDS = {
+MODEL_PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata|:predict)?")
+MODEL_NAME = "mnist"
+INPUT_NAME = "images"
+# Descriptions of the JSON values that are not numbers, for error messages.
+JSON_TYPES = {
     bool: "true or false",
     dict: "an object",
     list: "lists of different lengths",
@@ -25,107 +28,120 @@ KINDS = {
 }
 
 
-def dispatch_request(classifier, method, path, body):
-    """What is said to a request, as a dict for JSON.
+def dispatch_request(classifier: Classifier, method: str, path: str, body: bytes) -> Dict[str, Any]:
+    """Handle one request to the REST API.
+
+    Args:
+      classifier: the Classifier that is served.
+      method: the HTTP method, "GET" or "POST".
+      path: the URL's path, such as "/v1/models/mnist:predict".
+      body: the request's body.
+
+    Returns:
+      The response, as a dict that can be written as JSON.
 
     Raises:
-      InputError: TensorFlow Serving's status is 400.
-      NotFound: there is no such model, or not this version of it.
+      InputError: the request is invalid; TensorFlow Serving's status is 400.
+      NotFound: the model or the requested version of it does not exist.
     """
-    address = ADDRESS.fullmatch(path)
-    name, version, action = address.groups() if address else (None, None, None)
-    works = {("GET", None): _status, ("GET", "/metadata"): _metadata, ("POST", ":predict"): _predict}
-    work = works.get((method, action))
-    if not address or not work:
+    match = MODEL_PATH.fullmatch(path)
+    name, version, action = match.groups() if match else (None, None, None)
+    handlers = {("GET", None): _get_status, ("GET", "/metadata"): _get_metadata, ("POST", ":predict"): _predict}
+    handler = handlers.get((method, action))
+    if not match or not handler:
         raise InputError(f"Malformed request: {method} {path}")
-    if name != MODEL or version not in (None, str(classifier.version)):
-        wanted = f"Specific({name}, {version})" if version else f"Latest({name})"
-        raise NotFound(f"Servable not found for request: {wanted}")
-    return work(classifier, body)
+    if name != MODEL_NAME or version not in (None, str(classifier.version)):
+        requested = f"Specific({name}, {version})" if version else f"Latest({name})"
+        raise NotFound(f"Servable not found for request: {requested}")
+    return handler(classifier, body)
 
 
-def _status(classifier, _):
-    state = {
+def _get_status(classifier, _):
+    version_status = {
         "version": str(classifier.version),
         "state": "AVAILABLE",
         "status": {"error_code": "OK", "error_message": ""},
     }
-    return {"model_version_status": [state]}
+    return {"model_version_status": [version_status]}
 
 
-def _metadata(classifier, _):
+def _get_metadata(classifier, _):
     signature = classifier.signature
-    described = {
-        "inputs": {key: _tensor_info(info) for key, info in signature.inputs.items()},
-        "outputs": {key: _tensor_info(info) for key, info in signature.outputs.items()},
+    signature_def = {
+        "inputs": {key: _describe_tensor(info) for key, info in signature.inputs.items()},
+        "outputs": {key: _describe_tensor(info) for key, info in signature.outputs.items()},
         "method_name": signature.method_name,
     }
     return {
-        "model_spec": {"name": MODEL, "signature_name": "", "version": str(classifier.version)},
-        "metadata": {"signature_def": {"signature_def": {SIGNATURE: described}}},
+        "model_spec": {"name": MODEL_NAME, "signature_name": "", "version": str(classifier.version)},
+        "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature_def}}},
     }
 
 
-def _tensor_info(info):
-    said = MessageToDict(info, preserving_proto_field_name=True)  # without what has its default value
-    dimensions = [{"size": dimension["size"], "name": ""} for dimension in said["tensor_shape"]["dim"]]
-    return {**said, "tensor_shape": {"dim": dimensions, "unknown_rank": False}}
+def _describe_tensor(info):
+    description = MessageToDict(info, preserving_proto_field_name=True)
+    # MessageToDict leaves out fields with default values; TensorFlow Serving's responses contain them.
+    dimensions = [{"size": dimension["size"], "name": ""} for dimension in description["tensor_shape"]["dim"]]
+    return {**description, "tensor_shape": {"dim": dimensions, "unknown_rank": False}}
 
 
 def _predict(classifier, body):
-    said = _parsed(body)
-    signature = said.get("signature_name") or SIGNATURE
+    request = _parse_json_object(body)
+    signature = request.get("signature_name") or SIGNATURE
     if signature != SIGNATURE:
         raise InputError(f"Serving signature name: {json.dumps(signature)[:99]} not found in signature def")
-    if ("instances" in said) == ("inputs" in said):
-        raise InputError("there must be either 'instances' or 'inputs'")
-    by_rows = "instances" in said
-    images = _array(_rows(said["instances"]) if by_rows else _column(said["inputs"]))
+    if ("instances" in request) == ("inputs" in request):
+        raise InputError("the request must have either 'instances' or 'inputs'")
+    by_rows = "instances" in request
+    images = _to_array(_get_rows(request["instances"]) if by_rows else _get_column(request["inputs"]))
     columns = {name: array.tolist() for name, array in classifier.predict(images)._asdict().items()}
     if by_rows:
         return {"predictions": [dict(zip(columns, row)) for row in zip(*columns.values())]}
     return {"outputs": columns}
 
 
-def _parsed(body):
+def _parse_json_object(body):
     try:
-        # Old Pythons take minutes for an int of a million digits.
-        said = json.loads(body.decode(), parse_int=float)
+        # int() is quadratic in old Pythons: a million digits take minutes.
+        parsed = json.loads(body.decode(), parse_int=float)
     except (ValueError, RecursionError) as error:
         raise InputError(f"JSON Parse error: {error}") from error
-    if not isinstance(said, dict):
+    if not isinstance(parsed, dict):
         raise InputError("the body must be a JSON object")
-    return said
+    return parsed
 
 
-def _rows(instances):
+def _get_rows(instances):
     if not isinstance(instances, list) or not instances:
-        raise InputError("'instances' must be a list that is not empty")
-    named = [isinstance(instance, dict) for instance in instances]
-    if not any(named):
+        raise InputError("'instances' must be a non-empty list")
+    are_objects = [isinstance(instance, dict) for instance in instances]
+    if not any(are_objects):
         return instances
-    if not all(named) or any(set(instance) != {INPUT} for instance in instances):
-        raise InputError(f"each of the 'instances' must be a list, or each an object that has '{INPUT}' alone")
-    return [instance[INPUT] for instance in instances]
+    if not all(are_objects) or any(set(instance) != {INPUT_NAME} for instance in instances):
+        raise InputError(f"'instances' must be either all lists, or all objects with the single key '{INPUT_NAME}'")
+    return [instance[INPUT_NAME] for instance in instances]
 
 
-def _column(inputs):
+def _get_column(inputs):
     if not isinstance(inputs, dict):
         return inputs
-    if INPUT not in inputs:
-        raise InputError(f"Missing named input: {INPUT} in 'inputs' object")
-    return inputs[INPUT]
+    if INPUT_NAME not in inputs:
+        raise InputError(f"Missing named input: {INPUT_NAME} in 'inputs' object")
+    return inputs[INPUT_NAME]
 
 
-def _array(images):
+def _to_array(images):
+    """Convert nested lists of floats to an array [N, 28, 28, 1]. Raises InputError if they contain anything else."""
     try:
         array = np.array(images, object)
-    except ValueError:  # how NumPy says it depends on where lists differ
-        kinds = {list}
+    except ValueError:
+        # NumPy raises this for some lists of different lengths. For others it returns an array that contains lists.
+        invalid_types = {list}
     else:
-        kinds = set(map(type, array.flat)) - {float}
-    if kinds:
-        raise InputError(f"images must be numbers of shape [N, 28, 28, 1], and hold {KINDS[kinds.pop()]}")
+        invalid_types = set(map(type, array.flat)) - {float}
+    if invalid_types:
+        description = JSON_TYPES[invalid_types.pop()]
+        raise InputError(f"images must be numbers in shape [N, 28, 28, 1], but contain {description}")
     if array.shape[1:] != (28, 28, 1):
         raise InputError(f"images have shape {list(array.shape)}: it must be [N, 28, 28, 1]")
     return array.astype(float)

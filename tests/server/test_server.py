@@ -1,4 +1,4 @@
-"""The server as its clients see it: scripts/serve.py in a process of its own, asked over real connections."""
+"""The HTTP server end to end: scripts/serve.py in its own process, with requests over real connections."""
 
 import base64
 import contextlib
@@ -10,14 +10,12 @@ import re
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, environment
-from drawings import ink, painted
+from drawings import draw_strokes, paint
+from helpers import one_line_error, script_command, start
 from PIL import Image
 
 from mnist_cnn import Classifier, Recipe, prepare, train
@@ -28,77 +26,74 @@ PNG = {"Content-Type": "image/png"}
 
 
 class Server:
-    """`with Server(...) as server:` it answers at server.port."""
+    """A serve.py process. In `with Server(run) as server:` it listens at `server.port`."""
 
     def __init__(self, run):
-        self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "scripts" / "serve.py"), "--run-dir", str(run), "--port", "0"],
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            universal_newlines=True,
-        )
+        self.process = start(script_command("serve.py", "--run-dir", run, "--port", 0))
 
     def __enter__(self):
-        said = self.process.stdout.readline()
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\n", said), self.process.communicate()
-        self.port = int(said.rstrip("/\n").rpartition(":")[2])
+        line = self.process.stdout.readline()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\n", line), self.process.communicate()
+        self.port = int(line.rstrip("/\n").rpartition(":")[2])
         return self
 
     def __exit__(self, *error):
         self.process.kill()
         self.process.communicate()
 
-    def connect(self):
+    def open_connection(self):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
 
-    def socket(self):
+    def open_socket(self):
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
-    def ask(self, method, path, body=None, headers={}):
-        """(status, what the JSON says)"""
-        return ask(self.connect(), method, path, body, headers)
+    def request(self, method, path, body=None, headers=None):
+        """Sends a request on a new connection. Returns (status, parsed JSON)."""
+        return send_request(self.open_connection(), method, path, body, headers)
 
-    def predict(self, said):
-        return self.ask("POST", PREDICT, said if isinstance(said, (bytes, str)) else json.dumps(said), JSON)
+    def predict(self, content):
+        """Sends bytes or text as they are, anything else as JSON, to the REST API's predict method."""
+        body = content if isinstance(content, (bytes, str)) else json.dumps(content)
+        return self.request("POST", PREDICT, body, JSON)
 
-    def megabytes(self):
+    def send_raw(self, content):
+        """Sends bytes that the server rejects. Returns (status, parsed JSON)."""
+        with self.open_socket() as connection:
+            connection.sendall(content)
+            return read_response(connection)
+
+    def get_memory_mb(self):
+        """The resident memory, in MiB."""
         with open(f"/proc/{self.process.pid}/status") as file:
             return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1)) / 1024
 
 
-def ask(connection, method, path, body=None, headers={}):
-    connection.request(method, path, body, headers)
-    answer = connection.getresponse()
-    assert answer.getheader("Content-Type") == "application/json"
-    return answer.status, json.loads(answer.read().decode())
+def send_request(connection, method, path, body=None, headers=None):
+    connection.request(method, path, body, headers or {})
+    response = connection.getresponse()
+    assert response.getheader("Content-Type") == "application/json"
+    return response.status, json.loads(response.read().decode())
 
 
-def raw(server, content):
-    """(status, what the JSON says) to bytes as they are, after which the server closes."""
-    with server.socket() as connection:
-        connection.sendall(content)
-        return answer_of(connection)
+def read_response(connection):
+    """Reads one response from a socket. Returns (status, parsed JSON)."""
+    with contextlib.closing(http.client.HTTPResponse(connection)) as response:
+        response.begin()
+        return response.status, json.loads(response.read().decode())
 
 
-def answer_of(connection):
-    with contextlib.closing(http.client.HTTPResponse(connection)) as answer:
-        answer.begin()
-        return answer.status, json.loads(answer.read().decode())
+def encode_post(path, body):
+    """The bytes of a POST request."""
+    return f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def post(path, body, headers=""):
-    """A request, as bytes."""
-    return f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
-
-
-def picture(image, kind="PNG"):
+def encode_image(image, file_format="PNG"):
     file = io.BytesIO()
-    image.save(file, kind)
+    image.save(file, file_format)
     return file.getvalue()
 
 
-SEVEN = picture(painted(ink(7), (0, 0, 0), (255, 255, 255)))
+SEVEN = encode_image(paint(draw_strokes(7), (0, 0, 0), (255, 255, 255)))
 
 
 @pytest.fixture(scope="module")
@@ -125,13 +120,13 @@ def expected(run, images):
         return classifier.predict(np.array(images))
 
 
-def test_it_says_what_it_serves_as_tensorflow_serving_does(server):
+def test_status_and_metadata_have_tensorflow_servings_form(server):
     version = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
     for path in ("/v1/models/mnist", "/v1/models/mnist/versions/1"):
-        assert server.ask("GET", path) == (200, {"model_version_status": [version]})
-    status, said = server.ask("GET", "/v1/models/mnist/metadata")
-    assert status == 200 and said["model_spec"] == {"name": "mnist", "signature_name": "", "version": "1"}
-    signature = said["metadata"]["signature_def"]["signature_def"]["serving_default"]
+        assert server.request("GET", path) == (200, {"model_version_status": [version]})
+    status, response = server.request("GET", "/v1/models/mnist/metadata")
+    assert status == 200 and response["model_spec"] == {"name": "mnist", "signature_name": "", "version": "1"}
+    signature = response["metadata"]["signature_def"]["signature_def"]["serving_default"]
     assert signature["method_name"] == "tensorflow/serving/predict"
     tensors = {**signature["inputs"], **signature["outputs"]}
     assert {name: info["dtype"] for name, info in tensors.items()} == {
@@ -139,54 +134,55 @@ def test_it_says_what_it_serves_as_tensorflow_serving_does(server):
         "classes": "DT_INT64",
         "probabilities": "DT_FLOAT",
     }
-    assert [size["size"] for size in tensors["images"]["tensor_shape"]["dim"]] == ["-1", "28", "28", "1"]
-    assert server.ask("GET", "/healthz")[0] == 200
+    assert [dimension["size"] for dimension in tensors["images"]["tensor_shape"]["dim"]] == ["-1", "28", "28", "1"]
+    assert server.request("GET", "/healthz")[0] == 200
 
 
-def test_a_client_of_tensorflow_serving_gets_its_answers_by_rows(server, images, expected):
+def test_predict_by_rows_has_tensorflow_servings_form(server, images, expected):
     for instances in (images, [{"images": image} for image in images]):
-        status, said = server.predict({"signature_name": "serving_default", "instances": instances})
+        status, response = server.predict({"signature_name": "serving_default", "instances": instances})
         assert status == 200
-        assert [row["classes"] for row in said["predictions"]] == expected.classes.tolist()
-        probabilities = [row["probabilities"] for row in said["predictions"]]
+        assert [row["classes"] for row in response["predictions"]] == expected.classes.tolist()
+        probabilities = [row["probabilities"] for row in response["predictions"]]
         np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-6)
 
 
-def test_and_by_columns(server, images, expected):
+def test_predict_by_columns_has_tensorflow_servings_form(server, images, expected):
     for inputs in (images, {"images": images}):
-        status, said = server.predict({"inputs": inputs})
-        assert status == 200 and said["outputs"]["classes"] == expected.classes.tolist()
-        np.testing.assert_allclose(said["outputs"]["probabilities"], expected.probabilities, atol=1e-6)
-    assert server.ask("POST", "/v1/models/mnist/versions/1:predict", json.dumps({"inputs": images}))[0] == 200
+        status, response = server.predict({"inputs": inputs})
+        assert status == 200 and response["outputs"]["classes"] == expected.classes.tolist()
+        np.testing.assert_allclose(response["outputs"]["probabilities"], expected.probabilities, atol=1e-6)
+    assert server.request("POST", "/v1/models/mnist/versions/1:predict", json.dumps({"inputs": images}))[0] == 200
 
 
 def image_with(pixel):
+    """A black image [28, 28, 1] as nested lists, with `pixel` in the first place."""
     return [[[pixel]] + [[0]] * 27] + [[[0]] * 28] * 27
 
 
 @pytest.mark.parametrize(
-    "said, why",
+    "content, reason",
     [
         ("", "JSON Parse error"),
         ("{", "JSON Parse error"),
         (b"\xff\xfe{}", "JSON Parse error"),
         ("[" * 100000, "JSON Parse error"),
         ("[]", "must be a JSON object"),
-        ({}, "either 'instances' or 'inputs'"),
-        ({"instances": [], "inputs": []}, "either 'instances' or 'inputs'"),
-        ({"instances": []}, "must be a list that is not empty"),
-        ({"instances": 1}, "must be a list that is not empty"),
-        ({"instances": [image_with(0), {"images": image_with(0)}]}, "each of the 'instances'"),
-        ({"instances": [{"pictures": image_with(0)}]}, "each of the 'instances'"),
-        ({"inputs": {"pictures": [image_with(0)]}}, "Missing named input: images"),
+        ({}, "must have either 'instances' or 'inputs'"),
+        ({"instances": [], "inputs": []}, "must have either 'instances' or 'inputs'"),
+        ({"instances": []}, "must be a non-empty list"),
+        ({"instances": 1}, "must be a non-empty list"),
+        ({"instances": [image_with(0), {"images": image_with(0)}]}, "must be either all lists, or all objects"),
+        ({"instances": [{"pixels": image_with(0)}]}, "must be either all lists, or all objects"),
+        ({"inputs": {"pixels": [image_with(0)]}}, "Missing named input: images"),
         ({"inputs": []}, "have shape [0]: it must be [N, 28, 28, 1]"),
         ({"inputs": image_with(0)}, "have shape [28, 28, 1]"),
         ({"instances": [image_with(0)[:27]]}, "have shape [1, 27, 28, 1]"),
-        ({"instances": [image_with(0), image_with(0)[:27]]}, "lists of different lengths"),
-        ({"instances": [image_with("0")]}, "hold a string"),
-        ({"instances": [image_with(True)]}, "hold true or false"),
-        ({"instances": [image_with(None)]}, "hold null"),
-        ({"instances": [image_with({"b64": "AAAA"})]}, "hold an object"),
+        ({"instances": [image_with(0), image_with(0)[:27]]}, "contain lists of different lengths"),
+        ({"instances": [image_with("0")]}, "contain a string"),
+        ({"instances": [image_with(True)]}, "contain true or false"),
+        ({"instances": [image_with(None)]}, "contain null"),
+        ({"instances": [image_with({"b64": "AAAA"})]}, "contain an object"),
         ({"instances": [image_with(float("nan"))]}, "must be in [0, 1]"),
         ({"instances": [image_with(float("inf"))]}, "must be in [0, 1]"),
         ({"instances": [image_with(255)]}, "must be in [0, 1]"),
@@ -195,71 +191,73 @@ def image_with(pixel):
     ],
     ids=str,
 )
-def test_what_is_wrong_with_a_request_is_said_with_status_400(server, said, why):
-    status, answer = server.predict(said)
-    assert status == 400 and list(answer) == ["error"] and why in answer["error"], answer
+def test_an_invalid_request_gets_status_400_and_the_reason(server, content, reason):
+    status, response = server.predict(content)
+    assert status == 400 and list(response) == ["error"] and reason in response["error"], response
 
 
-def test_what_is_not_there_is_said(server):
+def test_an_unknown_model_version_or_path_is_reported(server):
     not_found = {"error": "Servable not found for request: Latest(half)"}
-    assert server.ask("POST", "/v1/models/half:predict", "{}") == (404, not_found)
-    assert server.ask("GET", "/v1/models/half") == (404, not_found)
-    assert server.ask("POST", "/v1/models/mnist/versions/2:predict", "{}")[0] == 404
-    assert server.ask("GET", "/v1/models/mnist/versions/" + "9" * 5000)[0] == 404
-    assert server.ask("GET", PREDICT) == (400, {"error": f"Malformed request: GET {PREDICT}"})
-    assert server.ask("GET", "/nothing")[0] == 404
-    assert server.ask("GET", "/static/../app.py")[0] == 404
-    assert server.ask("DELETE", "/v1/digits")[0] == 405
+    assert server.request("POST", "/v1/models/half:predict", "{}") == (404, not_found)
+    assert server.request("GET", "/v1/models/half") == (404, not_found)
+    assert server.request("POST", "/v1/models/mnist/versions/2:predict", "{}")[0] == 404
+    assert server.request("GET", "/v1/models/mnist/versions/" + "9" * 5000)[0] == 404
+    assert server.request("GET", PREDICT) == (400, {"error": f"Malformed request: GET {PREDICT}"})
+    assert server.request("GET", "/nothing")[0] == 404
+    assert server.request("GET", "/static/../app.py")[0] == 404
+    assert server.request("DELETE", "/v1/digits")[0] == 405
 
 
-def test_a_picture_is_read_as_the_classifier_reads_it(server, run):
-    status, said = server.ask("POST", "/v1/digits", SEVEN, PNG)
+def test_an_image_file_gets_the_classifiers_prediction(server, run):
+    status, response = server.request("POST", "/v1/digits", SEVEN, PNG)
     digit = prepare(io.BytesIO(SEVEN))
     with Classifier.load(run) as classifier:
         (digit_class,), (probabilities,) = classifier.predict(digit)
-    assert status == 200 and said["class"] == digit_class and said["probability"] == max(said["probabilities"])
-    np.testing.assert_allclose(said["probabilities"], probabilities, atol=1e-6)
-    assert said["image"] == (digit * 255).round().astype(int).tolist()
-    jpeg = picture(Image.open(io.BytesIO(SEVEN)), "JPEG")
-    assert server.ask("POST", "/v1/digits", jpeg, {"Content-Type": "image/jpeg"})[0] == 200
-    blank = picture(Image.new("L", (50, 50), 200))
-    assert server.ask("POST", "/v1/digits", blank, PNG) == (200, {"class": None})
+    assert status == 200 and response["class"] == digit_class
+    assert response["probability"] == max(response["probabilities"])
+    np.testing.assert_allclose(response["probabilities"], probabilities, atol=1e-6)
+    assert response["image"] == (digit * 255).round().astype(int).tolist()
+    jpeg = encode_image(Image.open(io.BytesIO(SEVEN)), "JPEG")
+    assert server.request("POST", "/v1/digits", jpeg, {"Content-Type": "image/jpeg"})[0] == 200
+    blank = encode_image(Image.new("L", (50, 50), 200))
+    assert server.request("POST", "/v1/digits", blank, PNG) == (200, {"class": None})
 
 
-def test_maps_show_where_each_filter_finds_what_it_looks_for(server, run):
-    status, said = server.ask("POST", "/v1/digits?maps=1", SEVEN, PNG)
+def test_maps_are_the_classifiers_feature_maps_as_bytes(server, run):
+    status, response = server.request("POST", "/v1/digits?maps=1", SEVEN, PNG)
     with Classifier.load(run) as classifier:
         expected = classifier.feature_maps(prepare(io.BytesIO(SEVEN)))
-    shapes = {block: maps["shape"] for block, maps in said["maps"].items()}
-    assert shapes == {"conv1": [14, 14, 32], "conv2": [7, 7, 64]}
-    for block, maps in said["maps"].items():
+    shapes = {layer: maps["shape"] for layer, maps in response["maps"].items()}
+    assert shapes == {"pool1": [14, 14, 32], "pool2": [7, 7, 64]}
+    for layer, maps in response["maps"].items():
         values = np.frombuffer(base64.b64decode(maps["values"]), np.uint8).reshape(maps["shape"])
-        np.testing.assert_allclose(values / 255, expected[block] / expected[block].max(), atol=0.51 / 255)
+        np.testing.assert_allclose(values / 255, expected[layer] / expected[layer].max(), atol=0.51 / 255)
 
 
-def test_what_is_no_picture_is_refused(server):
-    def answer(body, kind):
-        status, said = server.ask("POST", "/v1/digits", body, {"Content-Type": kind})
-        (line,) = said["error"].splitlines()
+def test_a_body_that_is_not_a_png_or_jpeg_image_is_rejected(server):
+    def post(body, content_type):
+        status, response = server.request("POST", "/v1/digits", body, {"Content-Type": content_type})
+        (line,) = response["error"].splitlines()
         return status, line
 
-    assert answer(SEVEN, "text/plain") == (415, "the body must be a picture, with Content-Type image/png or image/jpeg")
-    assert answer(SEVEN, "image/jpeg") == (400, "the picture is not image/jpeg")
-    assert answer(b"", "image/png") == (400, "the picture is not image/png")
-    assert answer(SEVEN[:200], "image/png")[0] == 400
-    gif = picture(Image.new("L", (50, 50)), "GIF")
-    assert answer(gif, "image/gif")[0] == 415 and answer(gif, "image/png")[0] == 400
+    assert post(SEVEN, "text/plain") == (415, "the body must be an image, with Content-Type image/png or image/jpeg")
+    assert post(SEVEN, "image/jpeg") == (400, "the image is not image/jpeg")
+    assert post(b"", "image/png") == (400, "the image is not image/png")
+    assert post(SEVEN[:200], "image/png")[0] == 400
+    gif = encode_image(Image.new("L", (50, 50)), "GIF")
+    assert post(gif, "image/gif")[0] == 415 and post(gif, "image/png")[0] == 400
     form = b'--a\r\nContent-Disposition: form-data; name="b"; filename="c"\r\n\r\n' + SEVEN + b"\r\n--a--\r\n"
-    assert answer(form, "multipart/form-data; boundary=a")[0] == 415
+    assert post(form, "multipart/form-data; boundary=a")[0] == 415
 
 
-def test_bodies_of_over_1_mb_are_refused_however_they_come(server):
+def test_bodies_over_1_mb_are_rejected_in_every_encoding(server):
     too_large = 413, {"error": "the body has over 1,000,000 bytes"}
-    assert server.ask("POST", PREDICT, b" " * 3_000_000) == too_large  # sent in full before the answer is read
-    assert raw(server, b"POST / HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n") == too_large
+    # http.client sends all of this before it reads the response.
+    assert server.request("POST", PREDICT, b" " * 3_000_000) == too_large
+    assert server.send_raw(b"POST / HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n") == too_large
     chunks = b"186a0\r\n" + b" " * 100_000 + b"\r\n"
-    assert raw(server, b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + 11 * chunks) == too_large
-    assert server.predict(json.dumps({"inputs": []}).ljust(1_000_000))[0] == 400  # exactly 1 MB is read
+    assert server.send_raw(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + 11 * chunks) == too_large
+    assert server.predict(json.dumps({"inputs": []}).ljust(1_000_000))[0] == 400  # exactly 1 MB is accepted
 
 
 @pytest.mark.parametrize(
@@ -276,123 +274,120 @@ def test_bodies_of_over_1_mb_are_refused_however_they_come(server):
     ],
     ids=lambda value: repr(value)[:60],
 )
-def test_bad_http_is_refused_and_the_server_lives(server, request_, status):
+def test_malformed_http_is_rejected_and_the_server_continues(server, request_, status):
     if status:
-        found, said = raw(server, request_)
-        assert found in np.atleast_1d(status) and list(said) == ["error"]
+        actual_status, response = server.send_raw(request_)
+        assert actual_status in np.atleast_1d(status) and list(response) == ["error"]
     else:
-        with server.socket() as connection:
+        with server.open_socket() as connection:
             connection.sendall(request_)
-    assert server.ask("GET", "/healthz")[0] == 200
+    assert server.request("GET", "/healthz")[0] == 200
 
 
-def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inline(server):
-    connection = server.connect()
+def test_the_page_loads_only_this_servers_files_and_has_no_inline_scripts(server):
+    connection = server.open_connection()
     connection.request("GET", "/")
-    answer = connection.getresponse()
-    text = answer.read().decode()
-    assert answer.status == 200 and answer.getheader("Content-Type").startswith("text/html")
-    policy = answer.getheader("Content-Security-Policy")
+    response = connection.getresponse()
+    text = response.read().decode()
+    assert response.status == 200 and response.getheader("Content-Type").startswith("text/html")
+    policy = response.getheader("Content-Security-Policy")
     assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
-    assert answer.getheader("X-Content-Type-Options") == "nosniff"
+    assert response.getheader("X-Content-Type-Options") == "nosniff"
     for name in re.findall(r'(?:src|href)="(/static/[^"]+)"', text):
         connection.request("GET", name)
-        answer = connection.getresponse()
-        assert answer.status == 200 and answer.read(), name
+        response = connection.getresponse()
+        assert response.status == 200 and response.read(), name
 
 
-def test_a_port_in_use_is_one_line(server, run, script):
-    done = script("serve.py", "--run-dir", run, "--port", server.port)
-    (line,) = done.stderr.splitlines()
-    assert (done.returncode, done.stdout) == (2, "")
+def test_a_port_in_use_is_a_one_line_error_with_a_hint(server, run, script):
+    line = one_line_error(script("serve.py", "--run-dir", run, "--port", server.port), 2)
     assert f"cannot listen at 127.0.0.1, port {server.port} (Address already in use)" in line
+    assert "--host or --port" in line
 
 
-def test_a_port_that_cannot_be_is_one_line(run, script):
-    done = script("serve.py", "--run-dir", run, "--port", 99999)
-    (line,) = done.stderr.splitlines()
-    assert (done.returncode, done.stdout) == (2, "")
+def test_an_invalid_port_is_a_one_line_error(run, script):
+    line = one_line_error(script("serve.py", "--run-dir", run, "--port", 99999), 2)
     assert "port is 99999" in line and "0..65535" in line
 
 
 def test_the_core_does_not_need_flask(python):
-    said = python(
+    output = python(
         "import sys; sys.modules['flask'] = sys.modules['waitress'] = None\n"
         "from mnist_cnn import *\n"
         "try: import mnist_cnn.server.app\n"
         "except ImportError as error: print(error)"
     )
-    assert said == "to serve, pip install '.[serve]'\n"
+    assert output == "to serve, pip install '.[serve]'\n"
 
 
 @pytest.mark.slow
-def test_an_exported_model_and_one_without_maps_are_served(run, small, tmp_path, images):
+def test_an_exported_model_and_a_model_without_maps_are_served(run, small, tmp_path, images):
     with Classifier.load(run) as classifier:
         for _ in range(2):
             classifier.export(tmp_path / "model")
     with Server(tmp_path / "model") as server:
-        assert server.ask("GET", "/v1/models/mnist")[1]["model_version_status"][0]["version"] == "2"
-        assert server.ask("POST", "/v1/models/mnist/versions/2:predict", json.dumps({"inputs": images}))[0] == 200
-        assert set(server.ask("POST", "/v1/digits?maps=1", SEVEN, PNG)[1]["maps"]) == {"conv1", "conv2"}
+        assert server.request("GET", "/v1/models/mnist")[1]["model_version_status"][0]["version"] == "2"
+        assert server.request("POST", "/v1/models/mnist/versions/2:predict", json.dumps({"inputs": images}))[0] == 200
+        assert set(server.request("POST", "/v1/digits?maps=1", SEVEN, PNG)[1]["maps"]) == {"pool1", "pool2"}
     train(small, tmp_path / "mlp", model="mlp", max_steps=1)
     with Server(tmp_path / "mlp") as server:
-        status, said = server.ask("POST", "/v1/digits?maps=1", SEVEN, PNG)
-        assert status == 200 and "maps" not in said
+        status, response = server.request("POST", "/v1/digits?maps=1", SEVEN, PNG)
+        assert status == 200 and "maps" not in response
 
 
 @pytest.mark.slow
-def test_a_trickled_request_ends_with_its_deadline_and_holds_nobody_up(server):
-    start = time.monotonic()
-    with server.socket() as body, server.socket() as head:
+def test_a_slow_request_times_out_without_delaying_others(server):
+    started_at = time.monotonic()
+    with server.open_socket() as body, server.open_socket() as head:
         body.sendall(b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n")
         head.sendall(b"GET / HTTP/1.1\r\na: ")
         for connection in (body, head):
             connection.settimeout(0.2)
         answered = set()
-        while len(answered) < 2:  # a byte each fifth of a second, which a time-out for silence would allow for ever
-            assert time.monotonic() < start + 20
+        while len(answered) < 2:  # a byte every 0.2 s, so that a timeout for inactivity would never expire
+            assert time.monotonic() < started_at + 20
             for connection in {body, head} - answered:
                 with contextlib.suppress(socket.timeout):
                     connection.sendall(b"x")
                     if connection.recv(1, socket.MSG_PEEK):
                         answered.add(connection)
-            assert server.ask("GET", "/healthz")[0] == 200
-        assert time.monotonic() > start + 9
+            assert server.request("GET", "/healthz")[0] == 200
+        assert time.monotonic() > started_at + 9
         for connection in (body, head):
             connection.settimeout(30)
-            status, said = answer_of(connection)
-            assert status == 408 and "not complete after 10 seconds" in said["error"]
+            status, response = read_response(connection)
+            assert status == 408 and "not complete after 10 seconds" in response["error"]
 
 
 @pytest.mark.slow
-def test_sigterm_in_the_middle_of_requests_loses_none(run, images):
-    many = json.dumps({"inputs": (images * 30)[:80]}).encode()
+def test_sigterm_during_requests_loses_none(run, images):
+    body = json.dumps({"inputs": (images * 30)[:80]}).encode()
     with Server(run) as server, contextlib.ExitStack() as stack:
-        connections = [stack.enter_context(server.socket()) for _ in range(40)]
+        connections = [stack.enter_context(server.open_socket()) for _ in range(40)]
         unfinished, idle = connections[0], connections[1]
         idle.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
-        assert answer_of(idle)[0] == 200
-        unfinished.sendall(post(PREDICT, many)[:-10])
+        assert read_response(idle)[0] == 200
+        unfinished.sendall(encode_post(PREDICT, body)[:-10])
         for connection in connections[2:]:
-            connection.sendall(post(PREDICT, many))
+            connection.sendall(encode_post(PREDICT, body))
         server.process.send_signal(signal.SIGTERM)
         for connection in connections[2:]:
-            status, said = answer_of(connection)
-            assert status == 200 and len(said["outputs"]["classes"]) == 80
+            status, response = read_response(connection)
+            assert status == 200 and len(response["outputs"]["classes"]) == 80
         assert idle.recv(1) == b""
         with pytest.raises(OSError):
-            server.socket()
-        unfinished.sendall(many[-10:])
-        assert answer_of(unfinished)[0] == 200
+            server.open_socket()
+        unfinished.sendall(body[-10:])
+        assert read_response(unfinished)[0] == 200
         out, err = server.process.communicate(timeout=30)
         assert (server.process.returncode, err) == (0, "")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_an_idle_server_at_once(run, signum):
-    with Server(run) as server, server.socket() as silent:
-        assert server.ask("GET", "/healthz")[0] == 200
+def test_a_signal_stops_an_idle_server_at_once(run, signum):
+    with Server(run) as server, server.open_socket() as silent:
+        assert server.request("GET", "/healthz")[0] == 200
         server.process.send_signal(signum)
         assert silent.recv(1) == b""
         out, err = server.process.communicate(timeout=10)
@@ -400,23 +395,23 @@ def test_a_signal_ends_an_idle_server_at_once(run, signum):
 
 
 @pytest.mark.slow
-def test_5000_requests_of_128_connections_are_answered_and_leave_nothing(server, images, expected):
-    question = post(PREDICT, json.dumps({"inputs": images[:1]}).encode())
+def test_5000_requests_on_128_connections_are_answered_without_leaking_memory(server, images, expected):
+    request = encode_post(PREDICT, json.dumps({"inputs": images[:1]}).encode())
     with contextlib.ExitStack() as stack:
-        connections = [stack.enter_context(server.socket()) for _ in range(128)]
+        connections = [stack.enter_context(server.open_socket()) for _ in range(128)]
         for number in range(40):
             for connection in connections:
-                connection.sendall(question)
+                connection.sendall(request)
             for connection in connections:
-                status, said = answer_of(connection)
-                assert status == 200 and said["outputs"]["classes"] == expected.classes[:1].tolist()
+                status, response = read_response(connection)
+                assert status == 200 and response["outputs"]["classes"] == expected.classes[:1].tolist()
             if number == 10:
-                before = server.megabytes()
-    assert server.megabytes() < before + 20
+                memory_before = server.get_memory_mb()
+    assert server.get_memory_mb() < memory_before + 20
 
 
 @pytest.mark.slow
-def test_10000_fuzzed_bodies_are_answered_and_leave_nothing(server, images):
+def test_10000_fuzzed_bodies_are_answered_without_leaking_memory(server, images):
     originals = [
         (PREDICT, JSON, json.dumps({"instances": images[:1]}).encode()),
         (PREDICT, JSON, json.dumps({"inputs": {"images": images[:1]}}).encode()),
@@ -426,41 +421,43 @@ def test_10000_fuzzed_bodies_are_answered_and_leave_nothing(server, images):
     ]
     random = np.random.RandomState(1)
     tokens = [b"[", b"]", b"{", b"}", b",", b'"', b"NaN", b"-Infinity", b"1e999", b"null", b"\x00", b"\xff", b"\\u"]
-    connection, statuses = server.connect(), []
+    connection, statuses = server.open_connection(), []
     for number in range(10000):
         path, headers, body = originals[number % len(originals)]
         body = bytearray(body)
         for _ in range(random.randint(1, 4)):
-            place = random.randint(len(body))
+            position = random.randint(len(body))
             token = tokens[random.randint(len(tokens))] if random.rand() < 0.7 else bytes([random.randint(256)])
-            body[place : place + random.randint(3)] = token
+            body[position : position + random.randint(3)] = token
         if random.rand() < 0.2:
             del body[random.randint(len(body)) :]
-        status, said = ask(connection, "POST", path, bytes(body), headers)
-        assert status == 200 or (status == 400 and list(said) == ["error"] and "\n" not in said["error"]), said
+        status, response = send_request(connection, "POST", path, bytes(body), headers)
+        if status != 200:
+            assert status == 400 and list(response) == ["error"] and "\n" not in response["error"], response
         statuses.append(status)
         if number == 2000:
-            before = server.megabytes()
+            memory_before = server.get_memory_mb()
     assert 50 < statuses.count(200) < 9000
-    assert server.megabytes() < before + 20
+    assert server.get_memory_mb() < memory_before + 20
     assert server.process.poll() is None
 
 
 @pytest.mark.slow
-def test_who_hangs_up_or_talks_nonsense_leaves_nothing(server):
+def test_aborted_and_malformed_requests_leak_no_file_descriptors(server):
     random = np.random.RandomState(2)
-    whole = post(PREDICT, b'{"inputs": [1]}')
-    files = f"/proc/{server.process.pid}/fd"
-    before = len(os.listdir(files))
+    whole = encode_post(PREDICT, b'{"inputs": [1]}')
+    open_files = f"/proc/{server.process.pid}/fd"
+    num_before = len(os.listdir(open_files))
     for _ in range(500):
-        with server.socket() as connection:
-            if random.rand() < 0.5:  # closed with a reset
+        with server.open_socket() as connection:
+            if random.rand() < 0.5:  # close with a reset
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             altered = bytearray(whole[: random.randint(len(whole) + 1)])
             for _ in range(random.randint(3)):
-                altered[random.randint(len(altered) + 1) :][:1] = bytes([random.randint(256)])
+                position = random.randint(len(altered) + 1)
+                altered[position : position + 1] = bytes([random.randint(256)])
             connection.sendall(altered)
     deadline = time.monotonic() + 20
-    while len(os.listdir(files)) > before + 2:
+    while len(os.listdir(open_files)) > num_before + 2:
         assert time.monotonic() < deadline
-        assert server.ask("GET", "/healthz")[0] == 200
+        assert server.request("GET", "/healthz")[0] == 200

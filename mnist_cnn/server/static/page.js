@@ -1,273 +1,278 @@
 "use strict";
 
-// Three parts: what is drawn, what the server answers to it, and what is shown of the answer.
+// In three parts: the drawing, the requests to the server, the display of its response.
 
 const $ = (id) => document.getElementById(id);
-const frame = () => new Promise(requestAnimationFrame);
+const nextFrame = () => new Promise(requestAnimationFrame);
 
-// --- What is drawn: strokes, each a list of points [x, y] in 0..1 ---
+// --- The drawing: a list of strokes, each a list of points [x, y] in 0..1 ---
 
-const PEN = 0.075; // its width, of the paper's: in 20 x 20 pixels the strokes are MNIST's, about 2 wide
-const PICTURE = 280, MARGIN = 28; // pixels sent, of which white on each side, since the border tells the background
+const PEN_WIDTH = 0.075; // fraction of the drawing's side: about 2 of the 20 pixels that digits get, as in MNIST
+const PNG_SIDE = 280; // pixels
+const PNG_MARGIN = 28; // pixels of white on each side: the server finds the background's colour at the border
 
-const paper = $("paper");
+const canvas = $("drawing");
 let strokes = [];
-const before = []; // what undo brings back: `strokes` before each change
-let changes = 0;
-let removal = 0; // the change that last took something away
+const undoStack = []; // the value of `strokes` before each change
+let revision = 0; // the number of changes so far
+let lastRemoval = 0; // the revision that last removed anything
 
-function change(next) {
-  before.push(strokes);
-  replace(next);
+function commitStrokes(next) {
+  undoStack.push(strokes);
+  setStrokes(next);
 }
 
 function undo() {
-  if (before.length) replace(before.pop());
+  if (undoStack.length) setStrokes(undoStack.pop());
 }
 
 function clear() {
   if (!strokes.length) return;
-  change([]);
-  haunt();
+  commitStrokes([]);
+  showNextExample();
 }
 
-function replace(next) {
-  if (next.length <= strokes.length) removal = changes + 1;
+function setStrokes(next) {
+  if (next.length <= strokes.length) lastRemoval = revision + 1;
   strokes = next;
-  changed();
+  handleChange();
 }
 
-function changed() {
-  changes += 1;
+function handleChange() {
+  revision += 1;
   document.body.classList.toggle("blank", !strokes.length);
-  $("undo").setAttribute("aria-disabled", !before.length);
+  $("undo").setAttribute("aria-disabled", !undoStack.length);
   $("clear").setAttribute("aria-disabled", !strokes.length);
   redraw();
-  ask();
+  requestPrediction();
 }
 
-function trace(context, side, colour) {
-  Object.assign(context, { strokeStyle: colour, lineWidth: PEN * side, lineCap: "round", lineJoin: "round" });
+function drawStrokes(context, side, colour) {
+  Object.assign(context, { strokeStyle: colour, lineWidth: PEN_WIDTH * side, lineCap: "round", lineJoin: "round" });
   for (const stroke of strokes) {
     context.beginPath();
     let [x, y] = stroke[0];
     context.moveTo(x * side, y * side);
     for (const [nextX, nextY] of stroke) {
-      // Through the middle between two points, bent by the first: smooth however few the mouse has told of.
+      // Curves between the midpoints of the segments: smooth even if the mouse reports few points.
       context.quadraticCurveTo(x * side, y * side, ((x + nextX) / 2) * side, ((y + nextY) / 2) * side);
       [x, y] = [nextX, nextY];
     }
-    context.lineTo(x * side + 0.01, y * side); // of no length, a dot would not be drawn everywhere
+    context.lineTo(x * side + 0.01, y * side); // some browsers do not draw a line of length 0: a dot would be missing
     context.stroke();
   }
 }
 
-let redrawing = false;
+let redrawPending = false;
 
 async function redraw() {
-  if (redrawing) return;
-  redrawing = true;
-  await frame();
-  redrawing = false;
-  const side = Math.round(paper.clientWidth * devicePixelRatio);
-  paper.width = paper.height = side; // which also wipes it
-  const context = paper.getContext("2d");
-  const style = getComputedStyle(paper);
-  trace(context, side, style.color);
-  if (!keyboard.shown) return;
+  if (redrawPending) return;
+  redrawPending = true;
+  await nextFrame();
+  redrawPending = false;
+  const side = Math.round(canvas.clientWidth * devicePixelRatio);
+  canvas.width = canvas.height = side; // also clears the canvas
+  const context = canvas.getContext("2d");
+  const style = getComputedStyle(canvas);
+  drawStrokes(context, side, style.color);
+  if (!keyboardPen.visible) return;
   context.beginPath();
-  context.arc(keyboard.x * side, keyboard.y * side, (PEN * side) / 2, 0, 7);
-  Object.assign(context, { lineWidth: 3 * devicePixelRatio, strokeStyle: style.accentColor, fillStyle: style.accentColor });
-  if (keyboard.down) context.fill();
+  context.arc(keyboardPen.x * side, keyboardPen.y * side, (PEN_WIDTH * side) / 2, 0, 7);
+  const colour = style.accentColor;
+  Object.assign(context, { lineWidth: 3 * devicePixelRatio, strokeStyle: colour, fillStyle: colour });
+  if (keyboardPen.down) context.fill();
   context.stroke();
 }
 
-// Mouse, pen and touch: one at a time, so that a resting palm draws nothing.
+// Mouse, pen and touch. Only one pointer draws at a time, so that a palm on the screen draws nothing.
 
-let pointer = null;
+let activePointer = null;
 
-paper.addEventListener("pointerdown", (event) => {
-  if (pointer !== null || event.button !== 0) return;
-  pointer = event.pointerId;
-  paper.setPointerCapture(pointer);
-  keyboard.leave();
-  change([...strokes, [place(event)]]);
+canvas.addEventListener("pointerdown", (event) => {
+  if (activePointer !== null || event.button !== 0) return;
+  activePointer = event.pointerId;
+  canvas.setPointerCapture(activePointer);
+  keyboardPen.hide();
+  commitStrokes([...strokes, [getPoint(event)]]);
 });
 
-paper.addEventListener("pointermove", (event) => {
-  if (event.pointerId !== pointer) return;
+canvas.addEventListener("pointermove", (event) => {
+  if (event.pointerId !== activePointer) return;
   const events = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
-  strokes[strokes.length - 1].push(...(events.length ? events : [event]).map(place));
-  changed();
+  strokes[strokes.length - 1].push(...(events.length ? events : [event]).map(getPoint));
+  handleChange();
 });
 
-for (const end of ["pointerup", "pointercancel"]) {
-  paper.addEventListener(end, (event) => {
-    if (event.pointerId !== pointer) return;
-    pointer = null;
-    say();
+for (const type of ["pointerup", "pointercancel"]) {
+  canvas.addEventListener(type, (event) => {
+    if (event.pointerId !== activePointer) return;
+    activePointer = null;
+    announceSummary();
   });
 }
 
-// Else Chromium takes a quick stroke for the throw of a scroll, and the next tap, on a button, for what stops it.
-paper.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
+// Without this, Chromium takes a quick stroke for a fling, and uses the next tap, even on a button, to stop the scroll.
+canvas.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
 
-function place(event) {
-  const { left, top, width } = paper.getBoundingClientRect();
+function getPoint(event) {
+  const { left, top, width } = canvas.getBoundingClientRect();
   return [(event.clientX - left) / width, (event.clientY - top) / width];
 }
 
-// The keyboard: a pen that moves from point to point of a grid.
+// The keyboard moves a pen on a grid.
 
-const STEPS = 12, FINE = 48; // to the paper's side
+const STEPS = 12, SMALL_STEPS = 48; // steps per side of the drawing
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-const keyboard = {
+const keyboardPen = {
   x: 0.5,
   y: 0.25,
   down: false,
-  shown: false,
-  held: new Set(),
+  visible: false,
+  heldArrows: new Set(),
 
-  move(step) {
-    for (const arrow of this.held) {
-      this.x = Math.min(1, Math.max(0, this.x + ARROWS[arrow][0] * step));
-      this.y = Math.min(1, Math.max(0, this.y + ARROWS[arrow][1] * step));
+  move(distance) {
+    for (const arrow of this.heldArrows) {
+      this.x = Math.min(1, Math.max(0, this.x + ARROWS[arrow][0] * distance));
+      this.y = Math.min(1, Math.max(0, this.y + ARROWS[arrow][1] * distance));
     }
     if (this.down) strokes[strokes.length - 1].push([this.x, this.y]);
-    if (this.down) changed();
+    if (this.down) handleChange();
     else redraw();
     announce(`${Math.round(this.x * 100)} across, ${Math.round(this.y * 100)} down`);
   },
 
   toggle() {
     this.down = !this.down;
-    if (this.down) change([...strokes, [[this.x, this.y]]]);
+    if (this.down) commitStrokes([...strokes, [[this.x, this.y]]]);
     else redraw();
     announce(this.down ? "Pen down" : "Pen up");
-    if (!this.down) say();
+    if (!this.down) announceSummary();
   },
 
-  leave() {
-    this.down = this.shown = false;
-    this.held.clear();
+  hide() {
+    this.down = this.visible = false;
+    this.heldArrows.clear();
     redraw();
   },
 };
 
-paper.addEventListener("keydown", (event) => {
+canvas.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const isArrow = event.key in ARROWS;
   if (!isArrow && event.key !== " ") return;
-  event.preventDefault(); // the page would scroll
-  keyboard.shown = true;
+  event.preventDefault(); // these keys scroll the page by default
+  keyboardPen.visible = true;
   if (isArrow) {
-    keyboard.held.add(event.key); // two at once are a diagonal
-    keyboard.move(1 / (event.shiftKey ? FINE : STEPS));
-  } else if (!event.repeat) keyboard.toggle();
+    keyboardPen.heldArrows.add(event.key); // two held arrows make a diagonal
+    keyboardPen.move(1 / (event.shiftKey ? SMALL_STEPS : STEPS));
+  } else if (!event.repeat) keyboardPen.toggle();
 });
-paper.addEventListener("keyup", (event) => keyboard.held.delete(event.key));
-paper.addEventListener("blur", () => keyboard.leave());
-paper.addEventListener("focus", () => {
-  keyboard.shown = paper.matches(":focus-visible");
+canvas.addEventListener("keyup", (event) => keyboardPen.heldArrows.delete(event.key));
+canvas.addEventListener("blur", () => keyboardPen.hide());
+canvas.addEventListener("focus", () => {
+  keyboardPen.visible = canvas.matches(":focus-visible");
   redraw();
 });
 
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape") stop(clear);
+  if (event.key === "Escape") endStrokeAnd(clear);
   else if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z") {
     event.preventDefault();
-    stop(undo);
+    endStrokeAnd(undo);
   }
 });
-$("undo").addEventListener("click", () => stop(undo));
-$("clear").addEventListener("click", () => stop(clear));
+$("undo").addEventListener("click", () => endStrokeAnd(undo));
+$("clear").addEventListener("click", () => endStrokeAnd(clear));
 
-// Ends the stroke that is being drawn, which is then taken away.
-function stop(takeAway) {
-  pointer = null;
-  keyboard.down = false;
-  takeAway();
-  say();
+// Ends the stroke in progress, then calls `removeStrokes`.
+function endStrokeAnd(removeStrokes) {
+  activePointer = null;
+  keyboardPen.down = false;
+  removeStrokes();
+  announceSummary();
 }
 
-new ResizeObserver(redraw).observe(paper);
+new ResizeObserver(redraw).observe(canvas);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
-// --- What the server answers: asked once at a time, and then about the newest drawing ---
+// --- The requests to the server: one at a time, each for the latest revision ---
 
-const PATIENCE = 10000, PAUSE = 2000; // ms, for an answer and before asking again where there was none
-let asking = false;
+const REQUEST_TIMEOUT_MS = 10000;
+const RETRY_DELAY_MS = 2000;
+let requesting = false;
 
-async function ask() {
-  if (asking) return;
-  asking = true;
-  for (let answered = 0; answered !== changes; ) {
-    await frame();
-    const asked = changes;
+async function requestPrediction() {
+  if (requesting) return;
+  requesting = true;
+  for (let shownRevision = 0; shownRevision !== revision; ) {
+    await nextFrame();
+    const requestedRevision = revision;
     try {
-      const answer = strokes.length ? await answerTo(await picture()) : null;
-      if (asked >= removal) show(answer); // else it would light up what is gone
-      answered = asked;
-      complain("");
+      const response = strokes.length ? await fetchPrediction(await renderPng()) : null;
+      // A response to a drawing that has since lost strokes would show a digit that is no longer there.
+      if (requestedRevision >= lastRemoval) showPrediction(response);
+      shownRevision = requestedRevision;
+      showError("");
     } catch (error) {
-      complain(error.message);
-      await new Promise((resolve) => setTimeout(resolve, PAUSE));
+      showError(error.message);
+      await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));
     }
   }
-  asking = false;
+  requesting = false;
 }
 
-function picture() {
-  const canvas = Object.assign(document.createElement("canvas"), { width: PICTURE, height: PICTURE });
-  const context = canvas.getContext("2d");
+function renderPng() {
+  const png = Object.assign(document.createElement("canvas"), { width: PNG_SIDE, height: PNG_SIDE });
+  const side = PNG_SIDE - 2 * PNG_MARGIN;
+  const context = png.getContext("2d");
   context.fillStyle = "white";
-  context.fillRect(0, 0, PICTURE, PICTURE);
-  context.translate(MARGIN, MARGIN);
+  context.fillRect(0, 0, PNG_SIDE, PNG_SIDE);
+  context.translate(PNG_MARGIN, PNG_MARGIN);
   context.beginPath();
-  context.rect(0, 0, PICTURE - 2 * MARGIN, PICTURE - 2 * MARGIN);
-  context.clip(); // a stroke that goes on beside the paper is not seen there
-  trace(context, PICTURE - 2 * MARGIN, "black"); // in either colour scheme
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  context.rect(0, 0, side, side);
+  context.clip(); // parts of a stroke outside the drawing area are not visible on the page either
+  drawStrokes(context, side, "black"); // black on white in both colour schemes
+  return new Promise((resolve) => png.toBlob(resolve, "image/png"));
 }
 
-async function answerTo(png) {
+async function fetchPrediction(png) {
   let response;
   try {
     response = await fetch("/v1/digits?maps=1", {
       method: "POST",
       headers: { "Content-Type": "image/png" },
       body: png,
-      signal: AbortSignal.timeout(PATIENCE),
+      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
     });
   } catch (error) {
-    throw new Error("No answer. Is serve.py still running?");
+    throw new Error("The server does not respond. Is it still running?");
   }
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer.error || `The server could not answer (status ${response.status}).`);
-  return answer;
+  const content = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(content.error || `The server returned an error (status ${response.status}).`);
+  return content;
 }
 
-function complain(message) {
+function showError(message) {
   const line = $("error");
   if (line.textContent !== message) line.textContent = message;
   line.hidden = !message;
 }
 
-// --- What is shown ---
+// --- The display ---
 
-const stillness = matchMedia("(prefers-reduced-motion: reduce)");
-const GHOSTS = [
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
+const EXAMPLES = [
   "M36 28C44 18 66 20 65 35C64 46 52 48 47 48C58 48 68 53 67 66C66 82 42 83 34 71", // 3
   "M32 26H68C58 40 50 58 46 80", // 7
   "M64 25H40L37 48C46 41 66 44 66 61C66 81 42 83 34 72", // 5
   "M34 34C36 20 64 18 65 35C66 50 42 62 34 78H68", // 2
 ];
-let ghost = -1;
+let example = -1;
 
-function haunt() {
-  ghost = (ghost + 1) % GHOSTS.length;
-  $("ghost").setAttribute("d", GHOSTS[ghost]);
+function showNextExample() {
+  example = (example + 1) % EXAMPLES.length;
+  $("example").setAttribute("d", EXAMPLES[example]);
 }
 
 const bars = Array.from({ length: 10 }, (_, digit) => {
@@ -276,150 +281,164 @@ const bars = Array.from({ length: 10 }, (_, digit) => {
   return bar;
 });
 
-let shown = null; // the last answer, null for a blank paper
+let shownResponse = null; // the latest response; null if the drawing is empty
 
-function show(answer) {
-  shown = answer;
-  const read = answer && answer.class !== null ? answer : null;
-  $("digit").textContent = read ? read.class : "?";
-  $("digit").classList.toggle("unknown", !read);
-  $("sure").textContent = read ? percent(read.probability) : answer ? "no digit yet" : "";
+function showPrediction(response) {
+  shownResponse = response;
+  const prediction = response && response.class !== null ? response : null;
+  $("digit").textContent = prediction ? prediction.class : "?";
+  $("digit").classList.toggle("unknown", !prediction);
+  $("probability").textContent = prediction ? formatPercent(prediction.probability) : response ? "no digit yet" : "";
   bars.forEach((bar, digit) => {
-    bar.querySelector("i").style.setProperty("--share", read ? read.probabilities[digit] : 0);
-    bar.lastChild.textContent = read ? percent(read.probabilities[digit]) : "";
-    bar.classList.toggle("winner", read !== null && digit === read.class);
+    bar.querySelector("i").style.setProperty("--probability", prediction ? prediction.probabilities[digit] : 0);
+    bar.lastChild.textContent = prediction ? formatPercent(prediction.probabilities[digit]) : "";
+    bar.classList.toggle("winner", prediction !== null && digit === prediction.class);
   });
-  showSeen(read);
-  if (read) document.body.classList.toggle("mapless", !read.maps);
-  for (const [name, block] of Object.entries(blocks)) block.light(read && read.maps ? read.maps[name] : null);
-  if (changes && pointer === null && !keyboard.down) say();
+  showInput(prediction);
+  const maps = prediction && prediction.maps;
+  const hasMaps = Boolean(maps) && Object.entries(mapViews).every(([layer, view]) => view.fits(maps[layer]));
+  if (prediction) document.body.classList.toggle("without-maps", !hasMaps);
+  for (const [layer, view] of Object.entries(mapViews)) view.setMaps(hasMaps ? maps[layer] : null);
+  if (revision && activePointer === null && !keyboardPen.down) announceSummary();
 }
 
-function percent(share) {
-  return share > 0.9995 && share < 1 ? "> 99.9 %" : `${(share * 100).toFixed(1)} %`;
+function formatPercent(probability) {
+  return probability > 0.9995 && probability < 1 ? "> 99.9 %" : `${(probability * 100).toFixed(1)} %`;
 }
 
-// To screen readers: once a stroke is done and its answer there.
+// Announcements to screen readers. The summary follows the end of a stroke and its response.
 
-let saying = 0;
+let announcementTimer = 0;
 
-function announce(words) {
-  clearTimeout(saying);
-  $("said").textContent = words;
+function announce(text) {
+  clearTimeout(announcementTimer);
+  $("status").textContent = text;
 }
 
-function say() {
-  clearTimeout(saying);
-  saying = setTimeout(() => announce(summary()), 500);
+function announceSummary() {
+  clearTimeout(announcementTimer);
+  announcementTimer = setTimeout(() => announce(getSummary()), 500);
 }
 
-function summary() {
-  if (!shown) return "The paper is empty.";
-  if (shown.class === null) return "No digit yet.";
-  const [first, second] = shown.probabilities.map((share, digit) => [share, digit]).sort(([a], [b]) => b - a);
-  const rest = second[0] >= 0.05 ? `, or ${second[1]}, ${percent(second[0])}` : "";
-  return `It reads ${first[1]}, ${percent(first[0])}${rest}.`;
+function getSummary() {
+  if (!shownResponse) return "The drawing area is empty.";
+  if (shownResponse.class === null) return "No digit yet.";
+  const ranked = shownResponse.probabilities.map((probability, digit) => [probability, digit]);
+  const [first, second] = ranked.sort(([a], [b]) => b - a);
+  const alternative = second[0] >= 0.05 ? `, or ${second[1]}, ${formatPercent(second[0])}` : "";
+  return `Prediction: ${first[1]}, ${formatPercent(first[0])}${alternative}.`;
 }
 
-// The picture and the maps.
+// The network's input and its feature maps.
 
-function showSeen(answer) {
-  const canvas = $("seen");
+function showInput(prediction) {
+  const input = $("input");
+  const image = prediction ? prediction.image.flat() : new Array(28 * 28).fill(0);
   const pixels = new ImageData(28, 28);
-  pixels.data.forEach((_, i) => (pixels.data[i] = i % 4 === 3 ? 255 : answer ? answer.image[(i / 4 / 28) | 0][((i / 4) | 0) % 28] : 0));
-  canvas.getContext("2d").putImageData(pixels, 0, 0);
-  canvas.setAttribute("aria-label", answer ? `Your ${answer.class}, white on black, in 28 by 28 pixels` : "Nothing yet");
+  image.forEach((value, i) => pixels.data.set([value, value, value, 255], 4 * i));
+  input.getContext("2d").putImageData(pixels, 0, 0);
+  const label = prediction ? `Your ${prediction.class}, white on black, in 28 by 28 pixels` : "Empty";
+  input.setAttribute("aria-label", label);
 }
 
-// From 0 to the largest number of a block: unlit, embers, flame, white.
-const GLOW = [[0, 34, 31, 28], [0.3, 116, 49, 12], [0.65, 255, 153, 41], [1, 255, 246, 226]];
+// Colours [position, red, green, blue] between which values from 0 to a layer's largest are interpolated.
+const COLOUR_STOPS = [[0, 34, 31, 28], [0.3, 116, 49, 12], [0.65, 255, 153, 41], [1, 255, 246, 226]];
 
 const COLOURS = Array.from({ length: 256 }, (_, value) => {
-  const heat = (value / 255) ** 0.6; // most numbers are small
-  const above = Math.max(1, GLOW.findIndex(([at]) => at >= heat));
-  const [[low, ...from], [high, ...to]] = [GLOW[above - 1], GLOW[above]];
-  return [...from.map((channel, i) => channel + ((to[i] - channel) * (heat - low)) / (high - low)), 255];
+  const position = (value / 255) ** 0.6; // most values are small: this spreads them out
+  const above = Math.max(1, COLOUR_STOPS.findIndex(([stop]) => stop >= position));
+  const [[low, ...from], [high, ...to]] = [COLOUR_STOPS[above - 1], COLOUR_STOPS[above]];
+  return [...from.map((channel, i) => channel + ((to[i] - channel) * (position - low)) / (high - low)), 255];
 });
 
-// All maps of a block, on one canvas, `columns` in a row with `gap` pixels between. At each frame every number goes
-// `speed` of the way to its new value.
-class Block {
+const ACTIVE = 25; // a map is active if its largest value is above this, a tenth of the layer's largest
+
+// All maps of a layer on one canvas, with `columns` maps in a row and `gap` pixels between them. In each frame, every
+// shown value moves the fraction `speed` of its distance to the new value.
+class MapView {
   constructor(canvas, side, count, columns, gap, speed) {
     Object.assign(this, { canvas, side, count, columns, gap, speed });
-    this.now = new Float32Array(count * side * side); // [count, side, side], in 0..255
-    this.goal = new Float32Array(this.now.length);
+    this.shown = new Float32Array(count * side * side); // [count, side, side], in 0..255
+    this.target = new Float32Array(this.shown.length);
     this.pixels = new ImageData(side, side * count);
     this.strip = Object.assign(document.createElement("canvas"), { width: side, height: side * count });
-    const lengthOf = (maps) => maps * (side + gap) - gap;
-    [this.width, this.height] = [lengthOf(columns), lengthOf(count / columns)];
+    const getLength = (maps) => maps * (side + gap) - gap;
+    [this.width, this.height] = [getLength(columns), getLength(count / columns)];
     canvas.style.aspectRatio = `${this.width} / ${this.height}`;
     new ResizeObserver(() => this.draw()).observe(canvas);
   }
 
-  // `maps` as the server sends them, [side, side, count]; null for none.
-  light(maps) {
+  // Whether `maps` is there and has this view's shape: other networks have other layers.
+  fits(maps) {
+    return maps !== undefined && maps.shape.join() === [this.side, this.side, this.count].join();
+  }
+
+  // `maps` is in the server's format, its values of shape [side, side, count]; null shows zeros.
+  setMaps(maps) {
     const values = maps && Uint8Array.from(atob(maps.values), (character) => character.charCodeAt(0));
     const area = this.side ** 2;
-    for (let i = 0; i < this.goal.length; i++) {
-      this.goal[i] = values ? values[(i % area) * this.count + Math.floor(i / area)] : 0;
+    for (let i = 0; i < this.target.length; i++) {
+      this.target[i] = values ? values[(i % area) * this.count + Math.floor(i / area)] : 0;
     }
-    this.canvas.setAttribute("aria-label", values ? this.description() : "Nothing yet");
-    this.move();
+    this.canvas.setAttribute("aria-label", values ? this.describe() : "Empty");
+    this.animate();
   }
 
-  description() {
-    const area = this.side ** 2;
-    const largest = Array.from({ length: this.count }, (_, map) => Math.max(...this.goal.subarray(map * area, (map + 1) * area)));
-    const lit = largest.filter((value) => value > 25).length;
+  describe() {
+    const { side, count } = this;
+    const getValues = (map) => this.target.subarray(map * side ** 2, (map + 1) * side ** 2);
+    const largest = Array.from({ length: count }, (_, map) => Math.max(...getValues(map)));
+    const active = largest.filter((value) => value > ACTIVE).length;
     const brightest = largest.indexOf(Math.max(...largest)) + 1;
-    return `${this.count} maps of ${this.side} by ${this.side}: ${lit} are lit, the brightest is number ${brightest}`;
+    return `${count} maps of ${side} by ${side}: ${active} are active, the brightest is number ${brightest}`;
   }
 
-  async move() {
-    if (this.moving) return;
-    this.moving = true;
-    while (this.approach()) {
+  async animate() {
+    if (this.animating) return;
+    this.animating = true;
+    while (this.approachTarget()) {
       this.draw();
-      await frame();
+      await nextFrame();
     }
-    this.moving = false;
+    this.animating = false;
   }
 
-  // Whether anything was still to be done.
-  approach() {
+  // Moves the shown values towards the target. Returns false if they had reached it already.
+  approachTarget() {
     let moved = false;
-    for (let i = 0; i < this.now.length; i++) {
-      const way = this.goal[i] - this.now[i];
-      if (way === 0) continue;
+    for (let i = 0; i < this.shown.length; i++) {
+      const distance = this.target[i] - this.shown[i];
+      if (distance === 0) continue;
       moved = true;
-      const speed = way > 0 ? this.speed : this.speed / 2; // they glow on for a moment
-      this.now[i] = stillness.matches || Math.abs(way) < 2 ? this.goal[i] : this.now[i] + way * speed;
+      const speed = distance > 0 ? this.speed : this.speed / 2; // fading out is slower
+      const jump = reducedMotion.matches || Math.abs(distance) < 2;
+      this.shown[i] = jump ? this.target[i] : this.shown[i] + distance * speed;
     }
     return moved;
   }
 
   draw() {
     const { canvas, side, count, columns, gap } = this;
-    this.now.forEach((value, i) => this.pixels.data.set(COLOURS[Math.round(value)], 4 * i));
+    this.shown.forEach((value, i) => this.pixels.data.set(COLOURS[Math.round(value)], 4 * i));
     this.strip.getContext("2d").putImageData(this.pixels, 0, 0);
-    const dot = (canvas.clientWidth * devicePixelRatio) / this.width;
-    canvas.width = Math.round(dot * this.width);
-    canvas.height = Math.round(dot * this.height);
+    const scale = (canvas.clientWidth * devicePixelRatio) / this.width;
+    canvas.width = Math.round(scale * this.width);
+    canvas.height = Math.round(scale * this.height);
     const context = canvas.getContext("2d");
     context.imageSmoothingEnabled = false;
-    const size = Math.round(side * dot);
+    const size = Math.round(side * scale);
     for (let map = 0; map < count; map++) {
-      const x = (map % columns) * (side + gap) * dot, y = Math.floor(map / columns) * (side + gap) * dot;
+      const x = (map % columns) * (side + gap) * scale, y = Math.floor(map / columns) * (side + gap) * scale;
       context.drawImage(this.strip, 0, map * side, side, side, Math.round(x), Math.round(y), size, size);
     }
   }
 }
 
-// The second block follows the first a little later, as in the network.
-const blocks = {
-  conv1: new Block($("conv1"), 14, 32, 8, 1, 0.35),
-  conv2: new Block($("conv2"), 7, 64, 16, 0.5, 0.25),
+// The second layer is slower, so that it visibly follows the first, as in the network.
+const mapViews = {
+  pool1: new MapView($("pool1"), 14, 32, 8, 1, 0.35),
+  pool2: new MapView($("pool2"), 7, 64, 16, 0.5, 0.25),
 };
 
-haunt();
-show(null);
+showNextExample();
+showPrediction(null);
