@@ -12,6 +12,10 @@ class DataNotFound(InputError):
     """The dataset is missing altogether, as opposed to damaged or incomplete."""
 
 
+class IncompleteData(InputError):
+    """Some of the dataset's files are missing."""
+
+
 class RunNotFound(InputError):
     """There is no run to resume, or no completed run to read."""
 

@@ -1,16 +1,18 @@
-"""Files and folders that are never half written."""
+"""Atomic writes of files and directories."""
 
 import contextlib
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Dict
 
 
-def atomic_write(path, content):
-    """Puts bytes into the file at a Path: whatever happens, it then holds either all of them or what it held before.
+def atomic_write(path: Path, content: bytes) -> None:
+    """Replaces the content of a file atomically: the file has either the new content or the old. Fsyncs it.
 
-    Returns once they would outlive a power cut.
+    Raises:
+      OSError: the file cannot be written; the old content is unchanged.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -23,18 +25,22 @@ def atomic_write(path, content):
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    sync(path.parent)
+    fsync_path(path.parent)
 
 
-def replace_folder(path, contents):
-    """Puts files, bytes by name, into the folder at a Path in place of all that it holds: a failure leaves that."""
-    beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=str(path.parent)))
-    new, old = beside / "new", beside / "old"
+def atomic_replace_dir(path: Path, contents: Dict[str, bytes]) -> None:
+    """Replaces a directory and all its files; `contents` are the new files by name.
+
+    Raises:
+      OSError: the files cannot be written; the old directory is unchanged.
+    """
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=str(path.parent)))
+    new, old = temporary / "new", temporary / "old"
     try:
         new.mkdir()
         for name, content in contents.items():
             atomic_write(new / name, content)
-        # No system that Python knows replaces a folder that holds something.
+        # os.replace cannot replace a non-empty directory, so the old one is moved away first.
         with contextlib.suppress(FileNotFoundError):
             os.replace(str(path), str(old))
         os.replace(str(new), str(path))
@@ -43,17 +49,17 @@ def replace_folder(path, contents):
             os.replace(str(old), str(path))
         raise
     finally:
-        shutil.rmtree(str(beside), ignore_errors=True)
-    sync(path.parent)
+        shutil.rmtree(str(temporary), ignore_errors=True)
+    fsync_path(path.parent)
 
 
-def sync(path):
-    """Has the system write a file, or a folder's list of names, to the disk."""
+def fsync_path(path: Path) -> None:
+    """Flushes a file, or the entries of a directory, to the disk."""
     try:
         descriptor = os.open(str(path), os.O_RDWR if path.is_file() else os.O_RDONLY)
     except PermissionError:
         if os.name == "nt":
-            return  # Windows opens no folders
+            return  # directories cannot be fsynced on Windows
         raise
     try:
         os.fsync(descriptor)

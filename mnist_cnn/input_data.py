@@ -1,9 +1,10 @@
-"""What TensorFlow 1.x shipped as `tensorflow.examples.tutorials.mnist.input_data`, and 2.x removed.
+"""A replacement for `tensorflow.examples.tutorials.mnist.input_data`, which TensorFlow 1.x shipped and 2.x removed.
 
-An old tutorial needs `from mnist_cnn import input_data` in its place.
+An old tutorial imports it by `from mnist_cnn import input_data`. The behaviour is that of
+tensorflow/examples/tutorials/mnist/input_data.py and contrib/learn/python/learn/datasets/mnist.py in TensorFlow 1.15.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -11,44 +12,55 @@ from mnist_cnn.data.mnist import VALIDATION_SIZE, Split, load_mnist
 
 
 class DataSet:
-    """A Split as the old tutorials know it.
+    """TensorFlow 1.x's DataSet API on top of a Split."""
 
-    images: float32 [N, 784] in [0, 1] (uint8 in 0..255 if so asked; [N, 28, 28, 1] without reshape),
-      made when first asked for, in the order of the files.
-    labels: uint8 [N], or one-hot float64 [N, 10].
-    """
-
-    def __init__(self, split, one_hot=False, dtype=np.float32, reshape=True, seed=None):
-        dtype = np.dtype(getattr(dtype, "as_numpy_dtype", dtype))  # tf.float32, too
+    def __init__(
+        self,
+        split: Split,
+        one_hot: bool = False,
+        dtype: Any = np.float32,
+        reshape: bool = True,
+        seed: Optional[int] = None,
+    ):
+        dtype = np.dtype(getattr(dtype, "as_numpy_dtype", dtype))  # accepts tf.float32 too
         if dtype not in (np.float32, np.uint8):
             raise TypeError(f"Invalid image dtype {dtype}, expected uint8 or float32")
         self._split, self._one_hot, self._dtype, self._reshape = split, one_hot, dtype, reshape
         self._random = np.random.RandomState(seed)
         self._order = np.arange(len(split))
         self._index_in_epoch = self.epochs_completed = 0
-        self._images = None
+        self._images: Optional[np.ndarray] = None
 
     @property
-    def images(self):
+    def images(self) -> np.ndarray:
+        """float32 [N, 784] in [0, 1], in the order of the files; uint8 in 0..255 and [N, 28, 28, 1] if requested."""
         if self._images is None:
-            self._images = self._of(slice(None))[0]
+            self._images = self._select_images(slice(None))
         return self._images
 
     @property
-    def labels(self):
-        return self._of(slice(None), images=False)[1]
+    def labels(self) -> np.ndarray:
+        """uint8 [N] in 0..9, or one-hot float64 [N, 10]."""
+        return self._select_labels(slice(None))
 
     @property
-    def num_examples(self):
+    def num_examples(self) -> int:
         return len(self._split)
 
-    def next_batch(self, batch_size, fake_data=False, shuffle=True):
-        """The next images and labels; past the end of an epoch, on into the next one, in a new order.
+    def next_batch(
+        self, batch_size: int, fake_data: bool = False, shuffle: bool = True
+    ) -> Tuple[np.ndarray, np.ndarray]:
+        """Returns the next images and labels. A batch that reaches the end of an epoch continues in the next one.
 
-        `fake_data` gives what it gave in TensorFlow: images that are all 1, of the class 0.
+        Args:
+          batch_size: the number of images.
+          fake_data: return images that are all 1, of class 0, as TensorFlow did.
+          shuffle: take the images in a new random order in each epoch.
         """
         if fake_data:
-            return DataSet(_fake(batch_size), self._one_hot, self._dtype, self._reshape).next_batch(batch_size)
+            return DataSet(_make_fake_split(batch_size), self._one_hot, self._dtype, self._reshape).next_batch(
+                batch_size
+            )
         start, size = self._index_in_epoch, self.num_examples
         if self.epochs_completed == 0 and start == 0 and shuffle:
             self._shuffle()
@@ -60,64 +72,65 @@ class DataSet:
                 self._shuffle()
             self._index_in_epoch -= size
             indices = np.concatenate([indices, self._order[: self._index_in_epoch]])
-        return self._of(indices)
+        return self._select_images(indices), self._select_labels(indices)
 
-    def _shuffle(self):
-        # Onto the order before, as in TensorFlow's, so that a seed gives the batches that it gave there.
+    def _shuffle(self) -> None:
+        # Shuffle the previous order, as TensorFlow does: a seed then gives TensorFlow's batches.
         order = np.arange(self.num_examples)
         self._random.shuffle(order)
         self._order = self._order[order]
 
-    def _of(self, indices, images=True):
+    def _select_images(self, indices: Any) -> np.ndarray:
+        images = self._split.batch(indices)[0] if self._dtype == np.float32 else self._split.images[indices]
+        return images.reshape(len(images), -1) if self._reshape else images
+
+    def _select_labels(self, indices: Any) -> np.ndarray:
         labels = self._split.labels[indices]
-        if self._one_hot:
-            labels = np.eye(10)[labels]
-        if not images:
-            return None, labels
-        as_fed = self._split.batch(indices)[0] if self._dtype == np.float32 else self._split.images[indices]
-        return as_fed.reshape(len(as_fed), -1) if self._reshape else as_fed, labels
+        return np.eye(10)[labels] if self._one_hot else labels
 
 
 class Datasets(NamedTuple):
+    """Result of `read_data_sets`."""
+
     train: DataSet
     validation: DataSet
     test: DataSet
 
 
 def read_data_sets(
-    train_dir,
-    fake_data=False,
-    one_hot=False,
-    dtype=np.float32,
-    reshape=True,
-    validation_size=VALIDATION_SIZE,
-    seed=None,
-):
-    """MNIST from `train_dir`, into which it is downloaded where it is missing: MNIST or an error.
+    train_dir: str,
+    fake_data: bool = False,
+    one_hot: bool = False,
+    dtype: Any = np.float32,
+    reshape: bool = True,
+    validation_size: int = VALIDATION_SIZE,
+    seed: Optional[int] = None,
+) -> Datasets:
+    """Loads MNIST from `train_dir`; downloads missing files into it.
 
     Args:
       train_dir: the folder of the four IDX files.
-      fake_data: instead, three times 10,000 images that are all 1, of the class 0; reads no file.
-      one_hot: labels float64 [N, 10] in place of uint8 [N].
-      dtype: float32, images in [0, 1]; or uint8, images in 0..255.
-      reshape: images [N, 784] in place of [N, 28, 28, 1].
-      validation_size: how many of the 60,000 training images, from the first, are set aside.
-      seed: decides the order of the batches; without it every call has its own.
+      fake_data: return three splits of 10,000 images that are all 1, of class 0, without reading any file.
+      one_hot: labels are float64 [N, 10]; otherwise uint8 [N].
+      dtype: np.float32 for images in [0, 1], or np.uint8 for images in 0..255.
+      reshape: images are [N, 784]; otherwise [N, 28, 28, 1].
+      validation_size: how many of the 60,000 training images, from the first, form the validation split.
+      seed: random seed of the batches' order; default: a new one for each call.
 
     Returns:
-      Datasets, with train, validation and test, each a DataSet.
+      train, validation and test, each a DataSet.
 
     Raises:
-      InputError (a ValueError): as `load_mnist` does.
-      TypeError: for another dtype.
+      InputError (a ValueError): MNIST cannot be found or downloaded, or a file is damaged; see `load_mnist`.
+      TypeError: another dtype is requested.
     """
     if fake_data:
-        splits = [_fake(10000)] * 3
+        splits = [_make_fake_split(10000)] * 3
     else:
         mnist = load_mnist(train_dir, validation_size=validation_size)
         splits = [mnist.train, mnist.validation, mnist.test]
     return Datasets(*(DataSet(split, one_hot, dtype, reshape, seed) for split in splits))
 
 
-def _fake(size):
+def _make_fake_split(size: int) -> Split:
     return Split(np.full([size, 28, 28, 1], 255, np.uint8), np.zeros(size, np.uint8))

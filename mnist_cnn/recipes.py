@@ -12,7 +12,7 @@ MAX_SEED = 2**32 - 1  # the largest seed that NumPy's RandomState accepts
 
 def check_int(name: str, value: Any, lowest: int, highest: float = math.inf) -> None:
     """Raises InputError unless `value` is an integer in lowest..highest."""
-    if not (isinstance(value, numbers.Integral) and lowest <= value <= highest):
+    if not (isinstance(value, numbers.Integral) and lowest <= int(value) <= highest):
         allowed = f"{lowest} or more" if highest == math.inf else f"in {lowest}..{highest}"
         raise InputError(f"{name} is {value}: it must be a whole number, {allowed}")
 

@@ -1,9 +1,9 @@
-"""For whole scripts of TensorFlow 1.x's days. In place of their imports of TensorFlow and of `input_data`:
+"""Drop-in imports for unmodified TensorFlow 1.x scripts. They replace the imports of tensorflow and input_data:
 
     from mnist_cnn.tutorial import input_data, tf
 
-The one module whose import changes the process: such scripts call `tf.placeholder` at their top level,
-which TensorFlow 2 allows only once its own behaviour is switched off.
+This is the only module whose import changes the process: such scripts call `tf.placeholder` at their top level,
+which TensorFlow 2 allows only after `tf.disable_v2_behavior()`.
 """
 
 from mnist_cnn import input_data

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Iterator, List, NoReturn, Optional, Tupl
 
 from mnist_cnn import cpu
 from mnist_cnn.data.mnist import Dataset
-from mnist_cnn.errors import DataNotFound, InputError, RunNotFound, Stopped, TrainingFailed
+from mnist_cnn.errors import DataNotFound, IncompleteData, InputError, RunNotFound, Stopped, TrainingFailed
 from mnist_cnn.run_dir.signals import SIGNALS
 
 # What the user can do about an error, by its class; a text may refer to attributes, as in "{error.run_dir}".
@@ -48,7 +48,8 @@ class Parser(argparse.ArgumentParser):
             metavar="URL",
             help="server to download them from (default: $MNIST_MIRROR, otherwise the two public mirrors)",
         )
-        self.hints[DataNotFound] = "name the folder of MNIST's four files with --data-dir, or another --mirror"
+        hint = "name the folder of MNIST's four files with --data-dir, or another --mirror"
+        self.hints.update({DataNotFound: hint, IncompleteData: hint})
 
     def add_run_dir_argument(
         self, help: str = "directory of the run (default: the latest completed run in runs/)"

@@ -1,49 +1,72 @@
-"""Deterministic batching: the images of a step are a function of (seed, step)."""
+"""Deterministic batching: the images of a step are a function of (seed, step).
+
+A data pass takes each image once. It differs from the trainer's epoch, which is len(train) // batch_size steps: data
+passes continue without a gap, so a batch may contain the last images of one pass and the first of the next.
+"""
 
 import functools
 from concurrent.futures import ThreadPoolExecutor
+from typing import Generator, Tuple
 
 import numpy as np
 
 from mnist_cnn.data.augmentation import augment
+from mnist_cnn.data.mnist import Split
+from mnist_cnn.recipes import Recipe
 
 
-def iterate_batches(split, recipe, seed, step):
-    """What the network is fed in step `step` and those after it, without end: each a (images, labels) of Split.batch.
+def iterate_batches(
+    split: Split, recipe: Recipe, seed: int, step: int
+) -> Generator[Tuple[np.ndarray, np.ndarray], None, None]:
+    """Infinite generator of (images, labels) as returned by Split.batch, starting at `step`.
 
-    A function of the arguments alone. Each batch is made while the one before it is in use; `close()` ends that.
+    Prefetches one batch in a background thread, which `close()` ends.
+
+    Args:
+      split: the images and labels.
+      recipe: gives the batch size and the augmentation.
+      seed: an int in 0..2³²-1.
+      step: the 0-based first step.
     """
 
-    def make(step):
+    def make_batch(step: int) -> Tuple[np.ndarray, np.ndarray]:
         indices = batch_indices(len(split), recipe.batch_size, seed, step)
         images, labels = split.batch(indices)
         if recipe.augmentation:
             images = augment(split.images[indices], recipe.augmentation, seed, step)
         return images, labels
 
-    with ThreadPoolExecutor(1) as background:
-        coming = background.submit(make, step)
+    with ThreadPoolExecutor(1) as executor:
+        next_batch = executor.submit(make_batch, step)
         while True:
             step += 1
-            batch, coming = coming.result(), background.submit(make, step)
+            batch, next_batch = next_batch.result(), executor.submit(make_batch, step)
             yield batch
 
 
-def batch_indices(size, batch_size, seed, step):
-    """Which of `size` images make up step `step`: int64 [batch_size], a function of its arguments alone.
+def batch_indices(size: int, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """Returns the indices of the images of a step, deterministic in the arguments.
 
-    Every pass takes each image once, in an order of its own; a batch that reaches the end of
-    a pass is filled up from the next.
+    Each data pass is a new permutation; a batch may span two passes.
+
+    Args:
+      size: the number of images in the split.
+      batch_size: images per step, at most `size`.
+      seed: an int in 0..2³²-1.
+      step: the 0-based step.
+
+    Returns:
+      int64 [batch_size] in 0..size-1.
     """
-    epoch, start = divmod(step * batch_size, size)
-    indices = _shuffled(size, seed, epoch)[start : start + batch_size]
+    data_pass, start = divmod(step * batch_size, size)
+    indices = _permutation(size, seed, data_pass)[start : start + batch_size]
     if len(indices) < batch_size:
-        rest = batch_size - len(indices)
-        indices = np.concatenate([indices, _shuffled(size, seed, epoch + 1)[:rest]])
+        num_missing = batch_size - len(indices)
+        indices = np.concatenate([indices, _permutation(size, seed, data_pass + 1)[:num_missing]])
     return indices
 
 
 @functools.lru_cache(maxsize=2)
-def _shuffled(size, seed, epoch):
-    # RandomState: its streams are frozen, those of default_rng may change between NumPy versions.
-    return np.random.RandomState([seed, epoch]).permutation(size)
+def _permutation(size: int, seed: int, data_pass: int) -> np.ndarray:
+    # RandomState's streams are frozen; those of default_rng may change between NumPy versions.
+    return np.random.RandomState([seed, data_pass]).permutation(size)

@@ -1,8 +1,10 @@
-"""MNIST's files from a mirror, verified before they get their names. Needs the extra `download`."""
+"""Downloads MNIST's files, which are verified before being renamed into place. Needs the extra `download`."""
 
 import io
 import os
 import threading
+from pathlib import Path
+from typing import List, Optional
 
 from tqdm import tqdm
 
@@ -15,64 +17,72 @@ MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
 )
-ANSWER_SECONDS = 4  # until a mirror must have begun to answer: two that do not are known within 10
-PAUSE_SECONDS = 10  # between two pieces of a file
-TOTAL_SECONDS = 300  # for one file, of which the largest has 10 MB
+CONNECT_TIMEOUT = 4  # seconds until the response must start: both mirrors are given up within 10
+READ_TIMEOUT = 10  # seconds between two chunks
+DOWNLOAD_TIMEOUT = 300  # seconds for one file, of which the largest has 10 MB
 
 
-class _Failed(Exception):
-    """The message says why one file did not come from one mirror."""
+class _DownloadError(Exception):
+    """One file cannot be downloaded from one mirror."""
 
 
-class _NoAnswer(_Failed):
-    """And the mirror need not be asked for the others."""
+class _MirrorUnreachable(_DownloadError):
+    """The mirror is unreachable: skip it for the remaining files."""
 
 
-def download(folder, names, mirror=None):
-    """Puts MNIST's files `names` into `folder`, packed as they come.
+def download_files(folder: Path, names: List[str], mirror: Optional[str] = None) -> None:
+    """Downloads files of MNIST into a folder, compressed as the mirror serves them.
 
-    Asks `mirror`, a URL, else `$MNIST_MIRROR`, else each of MIRRORS in turn. What comes is held in
-    memory until its decompressed content has the right SHA-256, then appears under its name at once.
-    Raises DataNotFound, which names each source and why it failed.
+    A response is kept in memory until its decompressed content has the expected SHA-256; then the file is written
+    atomically.
+
+    Args:
+      folder: created if necessary.
+      names: keys of IDX_FILES.
+      mirror: a URL; default: $MNIST_MIRROR, otherwise each of MIRRORS in turn.
+
+    Raises:
+      DataNotFound: a file cannot be downloaded or written; the message gives the reason for each URL.
     """
-    named = mirror or os.environ.get("MNIST_MIRROR")
-    mirrors = [named] if named else list(MIRRORS)
+    only_mirror = mirror or os.environ.get("MNIST_MIRROR")
+    mirrors = [only_mirror] if only_mirror else list(MIRRORS)
     failures = []
     for name in names:
         for mirror in list(mirrors):
             url = f"{mirror.rstrip('/')}/{name}.gz"
             try:
-                content = _get(url, name)
-                read_idx(io.BytesIO(content), "what it sent", name)
+                content = _fetch(url, name)
+                read_idx(io.BytesIO(content), "the response", name)
                 break
-            except (_Failed, InputError) as error:
+            except (_DownloadError, InputError) as error:
                 failures.append(f"{url}: {error}")
-                if isinstance(error, _NoAnswer):
+                if isinstance(error, _MirrorUnreachable):
                     mirrors.remove(mirror)
         else:
             raise DataNotFound(f"could not be downloaded ({'; '.join(failures)})")
-        packed = ".gz" if content.startswith(b"\x1f\x8b") else ""
+        suffix = ".gz" if content.startswith(b"\x1f\x8b") else ""
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            atomic_write(folder / (name + packed), content)
+            atomic_write(folder / (name + suffix), content)
         except OSError as error:
             raise DataNotFound(f"cannot be written there ({error.strerror})") from error
 
 
-def _get(url, name):
-    """What a URL sends, as bytes; at most as many as MNIST's file can have, packed or not."""
+def _fetch(url: str, name: str) -> bytes:
+    """Downloads a URL with a size limit: that of MNIST's file `name`."""
     try:
         import requests
     except ImportError as error:
-        raise _NoAnswer("to download, pip install '.[download]'") from error
-    content, errors = io.BytesIO(), []
-    answered, ended = threading.Event(), threading.Event()
-    most = IDX_FILES[name].most_packed
+        raise _MirrorUnreachable("to download, pip install '.[download]'") from error
+    content = io.BytesIO()
+    errors: List[Exception] = []
+    response_started, done = threading.Event(), threading.Event()
+    max_size = IDX_FILES[name].max_gzip_size
 
-    def get():
+    def fetch() -> None:
         try:
-            with requests.get(url, stream=True, timeout=(ANSWER_SECONDS, PAUSE_SECONDS)) as response:
-                answered.set()
+            with requests.get(url, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)) as response:
+                response_started.set()
                 response.raise_for_status()
                 length = response.headers.get("Content-Length", "")
                 with tqdm(
@@ -81,38 +91,39 @@ def _get(url, name):
                     unit="B",
                     unit_scale=True,
                     leave=False,
-                    disable=None,
+                    disable=None,  # show it on terminals only
                 ) as bar:
                     for chunk in response.iter_content(2**14):
                         content.write(chunk)
                         bar.update(len(chunk))
-                        if content.tell() > most:
-                            raise _Failed(f"it sends more than the {most:,} bytes that {name}.gz can have")
+                        if content.tell() > max_size:
+                            raise _DownloadError(f"it sends more than the {max_size:,} bytes that {name}.gz can have")
         except Exception as error:
             errors.append(error)
         finally:
-            answered.set()
-            ended.set()
+            response_started.set()
+            done.set()
 
-    # In a thread of its own: requests bounds neither a name look-up nor a file that trickles.
-    threading.Thread(target=get, daemon=True).start()
-    if not answered.wait(ANSWER_SECONDS):
-        raise _NoAnswer(f"no answer within {ANSWER_SECONDS} seconds")
-    if not ended.wait(TOTAL_SECONDS):
-        raise _NoAnswer(f"not done after {TOTAL_SECONDS} seconds")
+    # In a thread, because requests has no timeout for DNS or for the whole transfer.
+    threading.Thread(target=fetch, daemon=True).start()
+    if not response_started.wait(CONNECT_TIMEOUT):
+        raise _MirrorUnreachable(f"no response within {CONNECT_TIMEOUT} seconds")
+    if not done.wait(DOWNLOAD_TIMEOUT):
+        raise _MirrorUnreachable(f"not complete after {DOWNLOAD_TIMEOUT} seconds")
     if not errors:
         return content.getvalue()
-    (error,) = errors
-    if isinstance(error, _Failed):
-        raise error
-    if isinstance(error, requests.HTTPError):
-        raise _Failed(f"HTTP {error.response.status_code} {error.response.reason}")
-    failed = _NoAnswer if isinstance(error, (requests.ConnectionError, requests.Timeout)) else _Failed
-    raise failed(_root_cause(error))
+    failure = errors[0]
+    if isinstance(failure, _DownloadError):
+        raise failure
+    if isinstance(failure, requests.HTTPError) and failure.response is not None:
+        raise _DownloadError(f"HTTP {failure.response.status_code} {failure.response.reason}")
+    unreachable = isinstance(failure, (requests.ConnectionError, requests.Timeout))
+    raise (_MirrorUnreachable if unreachable else _DownloadError)(_find_root_cause(failure))
 
 
-def _root_cause(error):
-    """requests wraps urllib3's wrapping of what the system said, which is the part to read."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__
+def _find_root_cause(error: BaseException) -> str:
+    """Returns the operating system's message, which requests and urllib3 wrap in errors of their own."""
+    cause: Optional[BaseException] = error
+    while cause:
+        error, cause = cause, cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__

@@ -1,9 +1,9 @@
-"""MNIST's four files: their format, their digests, and how one is read when neither can be trusted."""
+"""MNIST's four IDX files: format, digests, and a reader that does not trust the content."""
 
 import hashlib
 import struct
 import zlib
-from typing import NamedTuple, Tuple
+from typing import BinaryIO, NamedTuple, Tuple
 
 import numpy as np
 
@@ -11,20 +11,24 @@ from mnist_cnn.errors import InputError
 
 
 class IdxFile(NamedTuple):
+    """Shape and digest of one file."""
+
     shape: Tuple[int, ...]
     sha256: str  # of the decompressed file: mirrors compress the same bytes differently
 
     @property
-    def header(self):
+    def header(self) -> bytes:
         # Two zero bytes, 8 for unsigned bytes, the rank, then each dimension.
         return struct.pack(f">{1 + len(self.shape)}I", 0x800 + len(self.shape), *self.shape)
 
     @property
-    def size(self):
+    def size(self) -> int:
+        """Bytes of the decompressed file."""
         return len(self.header) + int(np.prod(self.shape))
 
     @property
-    def most_packed(self):
+    def max_gzip_size(self) -> int:
+        """Upper limit for the bytes of the file, compressed or not."""
         # Stored gzip blocks are the longest form: 5 bytes for each 16 KB or more.
         return self.size * 101 // 100 + 1024
 
@@ -42,31 +46,41 @@ IDX_FILES = {
 }
 
 
-def read_idx(file, source, name):
-    """The digits or labels in one of the IDX_FILES, as uint8 of its shape.
+def read_idx(file: BinaryIO, source: str, name: str) -> np.ndarray:
+    """Reads the images or labels of one of the IDX_FILES and verifies their SHA-256.
 
-    `file` is binary, packed or not; memory is bounded by the known size, whatever it says.
-    Raises InputError, which calls the file `source`, where its content is not MNIST's to the last bit.
+    Memory is bounded by the known size of the file, whatever its header says.
+
+    Args:
+      file: a binary file, gzip-compressed or not.
+      source: the file name in error messages.
+      name: a key of IDX_FILES.
+
+    Returns:
+      uint8 array of the known shape.
+
+    Raises:
+      InputError: the content is not bit-identical to MNIST's.
     """
     expected = IDX_FILES[name]
-    content = file.read(expected.most_packed)
+    content = file.read(expected.max_gzip_size)
     if content.startswith(b"\x1f\x8b"):
         gzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        try:  # in one call, which leaves Python to other threads
+        try:  # in one call, which releases the GIL
             content = gzip.decompress(content, expected.size + 1)
         except zlib.error as error:
-            raise _damaged(source, f"it cannot be decompressed ({error})") from error
+            raise _damage_error(source, f"it cannot be decompressed ({error})") from error
         if not gzip.eof and len(content) <= expected.size:
-            raise _damaged(source, f"it was cut off after {len(content):,} of {expected.size:,} bytes")
+            raise _damage_error(source, f"it was cut off after {len(content):,} of {expected.size:,} bytes")
     if not content.startswith(expected.header):
-        raise _damaged(source, f"it begins with {content[:16]!r}, not with {name}'s header")
+        raise _damage_error(source, f"it begins with {content[:16]!r}, not with {name}'s header")
     if len(content) != expected.size:
         size = f"over {expected.size:,}" if len(content) > expected.size else f"{len(content):,}"
-        raise _damaged(source, f"it holds {size} of {expected.size:,} bytes")
+        raise _damage_error(source, f"it holds {size} of {expected.size:,} bytes")
     if hashlib.sha256(content).hexdigest() != expected.sha256:
-        raise _damaged(source, f"its SHA-256 is not {expected.sha256}")
+        raise _damage_error(source, f"its SHA-256 is not {expected.sha256}")
     return np.frombuffer(content, np.uint8, offset=len(expected.header)).reshape(expected.shape)
 
 
-def _damaged(source, how):
-    return InputError(f"{source} is damaged or not MNIST's: {how}; delete or replace it")
+def _damage_error(source: str, reason: str) -> InputError:
+    return InputError(f"{source} is damaged or not MNIST's: {reason}; delete or replace it")

@@ -1,32 +1,38 @@
-"""The digits: find the files, verify them, split them, and say which images make up step k."""
+"""MNIST loading: finds the four files, downloads those that are missing, verifies and splits them."""
 
 import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, List, Optional, Tuple, Union
 
 import numpy as np
 
 from mnist_cnn.data.idx import IDX_FILES, read_idx
-from mnist_cnn.errors import DataNotFound, InputError
+from mnist_cnn.errors import DataNotFound, IncompleteData, InputError
 
 VALIDATION_SIZE = 5000  # the first images of the training set, as in TensorFlow 1.x's read_data_sets
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Some digits: `images` uint8 [N, 28, 28, 1] in 0..255, `labels` uint8 [N] in 0..9."""
+    """Images and labels: `images` uint8 [N, 28, 28, 1] in 0..255, `labels` uint8 [N] in 0..9."""
 
     images: np.ndarray
     labels: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
-    def batch(self, indices):
-        """What the network is fed: images float32 [n, 28, 28, 1] in [0, 1], one-hot labels float32 [n, 10].
+    def batch(self, indices: Any) -> Tuple[np.ndarray, np.ndarray]:
+        """Returns one batch, normalised and one-hot.
 
-        `indices` is anything that indexes an array: integers [n] or a slice.
+        Args:
+          indices: an index into the images: integers [n] or a slice.
+
+        Returns:
+          images: float32 [n, 28, 28, 1] in [0, 1].
+          labels: float32 [n, 10], one-hot.
         """
         images = np.divide(self.images[indices], 255, dtype=np.float32)
         return images, np.eye(10, dtype=np.float32)[self.labels[indices]]
@@ -34,35 +40,44 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Three splits, and the `name` by which results tell them from other data."""
+    """Three splits, and the `name` under which results record the dataset."""
 
     name: str
     train: Split
     validation: Split
     test: Split
 
-    def digest(self):
-        """SHA-256, in hexadecimal, over the pixels and labels of all three splits in turn."""
+    def digest(self) -> str:
+        """Returns the hexadecimal SHA-256 of the pixels and labels of all three splits."""
         sha256 = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
-            sha256.update(np.ascontiguousarray(split.images))
-            sha256.update(np.ascontiguousarray(split.labels))
+            for array in (split.images, split.labels):
+                sha256.update(np.ascontiguousarray(array).data)
         return sha256.hexdigest()
 
 
-def load_mnist(data_dir=None, mirror=None, validation_size=VALIDATION_SIZE):
-    """MNIST from its four IDX files, each packed (.gz) or not and verified by SHA-256 before it is used.
+def load_mnist(
+    data_dir: Union[str, Path, None] = None, mirror: Optional[str] = None, validation_size: int = VALIDATION_SIZE
+) -> Dataset:
+    """Loads MNIST from its four IDX files, which are verified by SHA-256. Downloads missing files.
 
-    They are in `get_data_dir(data_dir)`; what is missing there is downloaded into it, from `mirror`,
-    a URL, else from `$MNIST_MIRROR`, else from the public mirrors.
-    Returns a Dataset, by default of 55,000, 5,000 and 10,000 digits.
-    Raises DataNotFound where none of the four is to be had, InputError where some are there and
-    others not to be had, or where one is not MNIST's to the last bit.
+    Args:
+      data_dir: the folder of the files, compressed (.gz) or not; default: see `get_data_dir`.
+      mirror: the URL from which missing files are downloaded; default: $MNIST_MIRROR, otherwise the public mirrors.
+      validation_size: how many of the 60,000 training images, from the first, form the validation split.
+
+    Returns:
+      A Dataset, by default of 55,000, 5,000 and 10,000 images.
+
+    Raises:
+      DataNotFound: none of the files can be found or downloaded.
+      IncompleteData: only some of the files can.
+      InputError: a checksum does not match, or validation_size is out of its range.
     """
     if not 0 <= validation_size <= 60000:
         raise InputError(f"validation_size is {validation_size}: it must be in 0..60000")
     paths = find_mnist(data_dir, mirror)
-    images, labels, test_images, test_labels = map(_read, paths, IDX_FILES)
+    images, labels, test_images, test_labels = map(_read_file, paths, IDX_FILES)
     images, test_images = images[..., np.newaxis], test_images[..., np.newaxis]
     return Dataset(
         "mnist",
@@ -72,41 +87,39 @@ def load_mnist(data_dir=None, mirror=None, validation_size=VALIDATION_SIZE):
     )
 
 
-def find_mnist(data_dir=None, mirror=None):
-    """The paths of MNIST's four files, in the order of IDX_FILES; what is missing is downloaded.
+def find_mnist(data_dir: Union[str, Path, None] = None, mirror: Optional[str] = None) -> List[Path]:
+    """Returns the paths of MNIST's four files, in the order of IDX_FILES. Downloads missing files.
 
-    Arguments and errors are those of `load_mnist`; what is found here is verified only there.
+    Arguments and errors are those of `load_mnist`. Files that are found are verified later, by `load_mnist`.
     """
     folder = get_data_dir(data_dir)
-    missing = [name for name in IDX_FILES if _find(folder, name) is None]
+    missing = [name for name in IDX_FILES if _find_file(folder, name) is None]
     if missing:
-        from mnist_cnn.data.download import download  # which few need
+        from mnist_cnn.data.download import download_files  # lazy import: only when files are missing
 
         try:
-            download(folder, missing, mirror)
+            download_files(folder, missing, mirror)
         except DataNotFound as error:
-            nothing = len(missing) == len(IDX_FILES)
-            raise (DataNotFound if nothing else InputError)(
-                f"{'MNIST is not in' if nothing else ' and '.join(missing) + ' missing in'} {folder}, and {error}. "
-                "Name a folder that has MNIST's four files with --data-dir, or train on a sample with --dataset sample"
-            ) from error
-    return [_find(folder, name) for name in IDX_FILES]
+            if len(missing) == len(IDX_FILES):
+                raise DataNotFound(f"MNIST is not in {folder} and {error}") from error
+            raise IncompleteData(f"{' and '.join(missing)} missing in {folder} and {error}") from error
+    return [path for path in (_find_file(folder, name) for name in IDX_FILES) if path]
 
 
-def get_data_dir(data_dir=None):
-    """The Path of MNIST's files: `data_dir`, else `$MNIST_DATA_DIR`, else a per-user cache folder."""
+def get_data_dir(data_dir: Union[str, Path, None] = None) -> Path:
+    """Returns the folder of MNIST's files: `data_dir`, $MNIST_DATA_DIR, or a per-user cache folder, in this order."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mnist_cnn"
     return Path(data_dir or os.environ.get("MNIST_DATA_DIR") or cache).expanduser()
 
 
-def _find(folder, name):
+def _find_file(folder: Path, name: str) -> Optional[Path]:
     for path in (folder / name, folder / (name + ".gz")):
         if path.is_file():
             return path
     return None
 
 
-def _read(path, name):
+def _read_file(path: Path, name: str) -> np.ndarray:
     try:
         with open(str(path), "rb") as file:
             return read_idx(file, str(path), name)

@@ -1,37 +1,49 @@
-"""A trained network that reads images, and leaves as a SavedModel."""
+"""Inference on a trained model, and SavedModel export."""
 
 import contextlib
 import os
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Union
 
 import numpy as np
 
-from mnist_cnn.errors import InputError
+from mnist_cnn.errors import InputError, RunNotFound
 from mnist_cnn.evaluation import BATCH_SIZE
-from mnist_cnn.files import sync
-from mnist_cnn.model import SHAPES, inference
+from mnist_cnn.files import fsync_path
+from mnist_cnn.model import MODELS, NUM_CLASSES, create_variable, inference
 from mnist_cnn.run_dir import checkpoints, directory
 from mnist_cnn.tf1 import new_session, tf
 
 SIGNATURE = "serving_default"
 
+# Each activation of the network is in a graph collection of this name plus its key. A SavedModel keeps collections,
+# so that an exported model has its activations by key too.
+_ACTIVATIONS = "activations/"
+
 
 class Prediction(NamedTuple):
+    """Result of `Classifier.predict` for N images."""
+
     classes: np.ndarray  # int64 [N] in 0..9
     probabilities: np.ndarray  # float32 [N, 10] in [0, 1]
 
 
 class Classifier:
-    """`with Classifier.load(...) as classifier:` has a graph and a session of its own; `close()` ends both."""
+    """A trained network for inference, with a graph and a session of its own.
 
-    def __init__(self, session, signature, version):
-        """Use `load`.
+    `close()`, or the end of a `with` block, ends the session:
+
+        with Classifier.load("runs/first") as classifier:
+            classes, probabilities = classifier.predict(["seven.jpg", "two.png"])
+    """
+
+    def __init__(self, session: Any, signature: Any, version: int):
+        """Use `Classifier.load` instead.
 
         Args:
-          session: a Session, whose graph has the network.
-          signature: of that graph, a SignatureDef as `export` describes it.
+          session: a tf.Session whose graph contains the network.
+          signature: the SignatureDef of this graph, with the inputs and outputs that `export` documents.
           version: the number of the exported model's folder; 1 for a run.
         """
         self._session = session
@@ -39,83 +51,89 @@ class Classifier:
         self.version = version
 
     @classmethod
-    def load(cls, folder, report=print):
-        """A run's network, with the weights of its newest good checkpoint, or an exported one.
+    def load(cls, folder: Union[str, Path]) -> "Classifier":
+        """Loads a run, with the weights of its latest undamaged checkpoint, or an exported model.
+
+        Logs a warning for each newer checkpoint that is damaged.
 
         Args:
-          folder: a run directory; or the folder of a SavedModel, or one of its numbered versions, of which
-            the highest is taken.
-          report: is called with a line about each newer checkpoint that is damaged.
+          folder: a run directory, the folder of a SavedModel, or a folder of numbered SavedModels, of which the
+            highest number is loaded.
 
         Raises:
-          InputError: it is neither, or damaged.
+          RunNotFound: the folder is neither a run nor an exported model.
+          InputError: the run or the model is damaged, or the model is not one of `export`.
         """
         folder = Path(folder)
-        exported = _newest_version(folder)
-        if exported is None and not (folder / "config.json").exists():
-            raise InputError(
-                f"{folder} is neither a run nor an exported model: it has no config.json, no saved_model.pb"
+        saved_model = _find_saved_model(folder)
+        if saved_model is None and not (folder / "config.json").exists():
+            raise RunNotFound(
+                f"{folder} is neither a run nor an exported model: it contains no config.json and no saved_model.pb"
             )
         with tf.Graph().as_default():
             session = new_session()
             try:
-                signature = _restore(session, folder, report) if exported is None else _import(session, exported)
+                signature = _restore_run(session, folder) if saved_model is None else _load(session, saved_model)
             except BaseException:
                 session.close()
                 raise
-        version = int(exported.name) if exported and exported.name.isdigit() else 1
+        version = int(saved_model.name) if saved_model and saved_model.name.isdigit() else 1
         return cls(session, signature, version)
 
-    def predict(self, images):
-        """What the images show, in batches: memory does not grow with their number, but for the result.
+    def predict(self, images: Any) -> Prediction:
+        """Predicts classes in fixed-size batches: apart from the result, memory does not grow with the images.
 
         Args:
-          images: an array, uint8 in 0..255 or float in [0, 1], of shape [28, 28], [N, 28, 28], [N, 784] or
-            [N, 28, 28, 1], taken as MNIST's: white on black, centred. Or a picture as `prepare` takes it: a file's
-            name, a binary file or a PIL image. Or a list of such.
+          images: one of
+            - an array in MNIST format, white on black and centred: uint8 in 0..255 or float in [0, 1], of shape
+              [28, 28], [N, 28, 28], [N, 784] or [N, 28, 28, 1];
+            - an image as `preprocessing.prepare` takes it: a file name, a seekable binary file or a PIL image;
+            - a list or tuple of arrays and images.
 
         Returns:
-          A Prediction: classes, int64 [N], and probabilities, float32 [N, 10].
+          classes: int64 [N] in 0..9.
+          probabilities: float32 [N, 10] in [0, 1].
 
         Raises:
-          InputError: an image is none of these; among them NoDigitFound.
+          InputError: an array has another shape, dtype or value range, or an image cannot be read.
+          NoDigitFound: an image shows no digit.
         """
         outputs = self.signature.outputs
-        nothing = np.zeros([0], np.int64), np.zeros([0, 10], np.float32)
-        fetched = self._fetch([outputs["classes"].name, outputs["probabilities"].name], images)
-        return Prediction(*map(np.concatenate, zip(nothing, *fetched)))
+        batches = self._run_batches([outputs["classes"].name, outputs["probabilities"].name], images)
+        # np.concatenate needs at least one array.
+        empty = np.zeros([0], np.int64), np.zeros([0, NUM_CLASSES], np.float32)
+        classes, probabilities = map(np.concatenate, zip(empty, *batches))
+        return Prediction(classes, probabilities)
 
-    def feature_maps(self, image):
-        """What the filters of each block answer to an image, after pooling and ReLU.
+    def feature_maps(self, image: Any) -> Dict[str, np.ndarray]:
+        """Computes the feature maps of each convolution, after pooling and ReLU.
 
         Args:
-          image: one, as `predict` takes it.
+          image: one image, as for `predict`.
 
         Returns:
-          {"conv1": float32 [14, 14, 32], "conv2": float32 [7, 7, 64]}; of a network without such blocks {}.
+          Feature maps by activation name, float32 [height, width, channels], at least 0: for the model cnn
+          {"pool1": [14, 14, 32], "pool2": [7, 7, 64]}, for a network without pooling {}.
         """
-        operations = {operation.name for operation in self._session.graph.get_operations()}
-        blocks = {block: f"{block}/Relu:0" for block in ("conv1", "conv2") if f"{block}/Relu" in operations}
-        (fetched,) = self._fetch(blocks, image)
-        return {block: maps[0] for block, maps in fetched.items()}
+        graph = self._session.graph
+        names = [key[len(_ACTIVATIONS) :] for key in graph.get_all_collection_keys() if key.startswith(_ACTIVATIONS)]
+        fetches = {
+            name: graph.get_collection(_ACTIVATIONS + name)[0] for name in sorted(names) if name.startswith("pool")
+        }
+        (maps,) = self._run_batches(fetches, image)
+        return {name: values[0] for name, values in maps.items()}
 
-    def _fetch(self, fetches, images):
-        """For each batch of images what `session.run` gives."""
-        images = images if isinstance(images, (list, tuple)) else [images]
-        for batch in _batches(images):
-            yield self._session.run(fetches, {self.signature.inputs["images"].name: batch})
+    def export(self, folder: Union[str, Path]) -> Path:
+        """Writes a SavedModel into a new numbered subfolder of `folder`, as TensorFlow Serving expects it.
 
-    def export(self, folder):
-        """Writes a SavedModel into a new numbered folder of `folder`, as TensorFlow Serving wants it, or nothing.
-
-        Its signature `serving_default` takes `images`, float32 [N, 28, 28, 1] in [0, 1], and gives `classes`,
-        int64 [N], and `probabilities`, float32 [N, 10]. Each TensorFlow reads what the other has written.
+        The signature `serving_default` has the input `images`, float32 [N, 28, 28, 1] in [0, 1], and the outputs
+        `classes`, int64 [N], and `probabilities`, float32 [N, 10]. TensorFlow 1.15 and 2 can load each other's models.
 
         Returns:
-          The Path of what was written: folder/1, or the next number.
+          The path of the new subfolder: folder/1, or the next unused number.
 
         Raises:
-          InputError: it cannot be written there.
+          InputError: the model cannot be written there. Nothing is left behind.
         """
         folder = Path(folder)
         is_new = not folder.exists()
@@ -125,120 +143,134 @@ class Classifier:
                 model = Path(temporary, "model")
                 self._save(model)
                 for path in sorted(model.rglob("*"), reverse=True):
-                    sync(path)
-                sync(model)
-                exported = folder / str(max(_versions(folder), default=0) + 1)
+                    fsync_path(path)
+                fsync_path(model)
+                exported = folder / str(max(_list_versions(folder), default=0) + 1)
                 os.rename(str(model), str(exported))
-            sync(folder)
+            fsync_path(folder)
             return exported
         except (OSError, tf.errors.OpError) as error:
             if is_new:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+            reason = getattr(error, "strerror", None) or _shorten(error)
             raise InputError(f"{folder}: the model cannot be written there ({reason})") from error
 
-    def close(self):
+    def close(self) -> None:
+        """Closes the session. The classifier cannot be used afterwards."""
         self._session.close()
 
-    def __enter__(self):
+    def __enter__(self) -> "Classifier":
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         self.close()
 
-    def _save(self, path):
+    def _run_batches(self, fetches: Any, images: Any) -> Iterator[Any]:
+        """Yields the result of `session.run(fetches)` for each batch of images."""
+        images = images if isinstance(images, (list, tuple)) else [images]
+        for batch in _iterate_batches(images):
+            yield self._session.run(fetches, {self.signature.inputs["images"].name: batch})
+
+    def _save(self, path: Path) -> None:
         with self._session.graph.as_default():
             builder = tf.saved_model.builder.SavedModelBuilder(str(path))
             builder.add_meta_graph_and_variables(
                 self._session,
                 [tf.saved_model.tag_constants.SERVING],
                 signature_def_map={SIGNATURE: self.signature},
-                strip_default_attrs=True,  # else 1.15 refuses what 2.x has added since
+                strip_default_attrs=True,  # TensorFlow 1.15 rejects attributes that were added in 2.x
             )
             builder.save()
 
 
-def _restore(session, run, report):
-    """Builds a run's network in the current graph, for inference alone, and returns its signature."""
-    model = directory.read_json(run, "config.json").get("model")
-    if model not in SHAPES:
-        raise InputError(f"{run / 'config.json'} is damaged: its model is none of {', '.join(SHAPES)}")
-    prefix, _ = checkpoints.latest_checkpoint(run, report)
-    if prefix is None:
-        raise InputError(f"{run / 'checkpoints'} holds no checkpoint: the run stopped before its first")
+def _restore_run(session: Any, run_dir: Path) -> Any:
+    """Adds a run's network to the current graph, without training ops, and returns its SignatureDef."""
+    model = directory.read_json(run_dir, "config.json").get("model")
+    if not isinstance(model, str) or model not in MODELS:
+        raise InputError(f"{run_dir / 'config.json'} is damaged: its model is none of {', '.join(MODELS)}")
+    prefix = checkpoints.require_checkpoint(run_dir)
     images = tf.placeholder(tf.float32, [None, 28, 28, 1], name="images")
-    # Reference variables: 1.15 cannot read a SavedModel that has 2.x's resource variables.
-    weights = [tf.Variable(tf.zeros(shape), name=name, use_resource=False) for name, shape in SHAPES[model].items()]
-    logits = inference(images, weights)
+    shapes = MODELS[model].weight_shapes(NUM_CLASSES)
+    weights = [create_variable(tf.zeros(shape), name) for name, shape in shapes.items()]
+    logits, activations = inference(model, images, weights)
+    for name, activation in activations.items():
+        tf.add_to_collection(_ACTIVATIONS + name, activation)
     classes = tf.argmax(logits, 1, name="classes")
     probabilities = tf.nn.softmax(logits, name="probabilities")
-    checkpoints.restore(session, checkpoints.saver(), prefix)
+    checkpoints.restore(session, checkpoints.make_saver(), prefix)
     return tf.saved_model.signature_def_utils.predict_signature_def(
         {"images": images}, {"classes": classes, "probabilities": probabilities}
     )
 
 
-def _import(session, folder):
-    """Reads a SavedModel into the current graph and returns its signature."""
+def _load(session: Any, saved_model: Path) -> Any:
+    """Loads a SavedModel into the current graph and returns its SignatureDef."""
     try:
-        loaded = tf.saved_model.loader.load(session, [tf.saved_model.tag_constants.SERVING], str(folder))
-    except Exception as error:  # whatever a damaged file brings about
-        reason = " ".join(str(error).split())[:200]
+        loaded = tf.saved_model.loader.load(session, [tf.saved_model.tag_constants.SERVING], str(saved_model))
+    except Exception as error:  # TensorFlow raises many exception types for damaged files
         raise InputError(
-            f"{folder} is a damaged SavedModel, or not one that this TensorFlow reads ({reason})"
+            f"{saved_model} is a damaged SavedModel, or one that this TensorFlow cannot load ({_shorten(error)})"
         ) from error
     signature = loaded.signature_def[SIGNATURE]
     if set(signature.inputs) != {"images"} or set(signature.outputs) != {"classes", "probabilities"}:
-        raise InputError(f"{folder} is another SavedModel: {SIGNATURE} should be images -> classes, probabilities")
+        raise InputError(
+            f"{saved_model} is not a model of this project: "
+            f"its signature {SIGNATURE} must map images to classes and probabilities"
+        )
     return signature
 
 
-def _newest_version(folder):
-    """The folder of a SavedModel: this one, or the highest of its numbered ones; None where there is none."""
-    candidates = [folder, *(folder / str(number) for number in sorted(_versions(folder), reverse=True))]
+def _find_saved_model(folder: Path) -> Optional[Path]:
+    """Returns the folder of a SavedModel: `folder` itself or its highest-numbered subfolder; None if there is none."""
+    candidates = [folder, *(folder / str(number) for number in sorted(_list_versions(folder), reverse=True))]
     return next((path for path in candidates if (path / "saved_model.pb").exists()), None)
 
 
-def _versions(folder):
+def _list_versions(folder: Path) -> List[int]:
     return [int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit()]
 
 
-def _batches(images):
-    """What the network is fed, float32 [n, 28, 28, 1] at a time, n up to BATCH_SIZE."""
-    waiting = []
+def _shorten(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _iterate_batches(images: Iterable[Any]) -> Iterator[np.ndarray]:
+    """Yields the images as network input, float32 [n, 28, 28, 1] in [0, 1], with n up to BATCH_SIZE."""
+    pending: List[np.ndarray] = []
     for image in images:
-        array = _checked(image) if isinstance(image, np.ndarray) else _prepared(image)
+        array = _validate(image) if isinstance(image, np.ndarray) else _prepare(image)
         for start in range(0, len(array), BATCH_SIZE):
-            waiting.append(_scaled(array[start : start + BATCH_SIZE]))
-            if sum(map(len, waiting)) >= BATCH_SIZE:
-                yield np.concatenate(waiting)
-                waiting = []
-    if waiting:
-        yield np.concatenate(waiting)
+            pending.append(_scale(array[start : start + BATCH_SIZE]))
+            if sum(map(len, pending)) >= BATCH_SIZE:
+                yield np.concatenate(pending)
+                pending = []
+    if pending:
+        yield np.concatenate(pending)
 
 
-def _prepared(picture):
-    from mnist_cnn.inference.preprocessing import prepare  # with Pillow, which arrays do not need
+def _prepare(image: Any) -> np.ndarray:
+    from mnist_cnn.inference.preprocessing import prepare  # needs the extra `images`, which arrays do not
 
-    return prepare(picture).reshape(1, 28, 28, 1)
+    return prepare(image).reshape(1, 28, 28, 1)
 
 
-def _checked(array):
-    """An array as [N, 28, 28, 1]. Raises InputError where its shape or dtype is none of those that are taken."""
+def _validate(array: np.ndarray) -> np.ndarray:
+    """Reshapes an array to [N, 28, 28, 1]. Raises InputError if its shape or dtype is not supported."""
     shape = array.shape
     if not (shape == (28, 28) or shape[1:] in [(28, 28), (784,), (28, 28, 1)]):
         raise InputError(
             f"images have shape {list(shape)}: it must be [28, 28], [N, 28, 28], [N, 784] or [N, 28, 28, 1]"
         )
     if array.dtype != np.uint8 and array.dtype.kind != "f":
-        raise InputError(f"images are {array.dtype}: they must be uint8 in 0..255, or float in [0, 1]")
+        raise InputError(f"images have dtype {array.dtype}: they must be uint8 in 0..255, or float in [0, 1]")
     return array.reshape(-1, 28, 28, 1)
 
 
-def _scaled(array):
+def _scale(array: np.ndarray) -> np.ndarray:
+    """Converts uint8 in 0..255, or float in [0, 1], to float32 in [0, 1]. Raises InputError for other floats."""
     if array.dtype == np.uint8:
         return np.divide(array, 255, dtype=np.float32)
-    if not (array.min() >= 0 and array.max() <= 1):  # nor is NaN
+    if not (array.min() >= 0 and array.max() <= 1):  # False for NaN too
         raise InputError(f"images have values from {array.min()} to {array.max()}: floats must be in [0, 1]")
     return array.astype(np.float32)

@@ -10,7 +10,7 @@ from mnist_cnn import published
 from mnist_cnn.data.mnist import Dataset, Split
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluation import BATCH_SIZE, Evaluation, evaluate
-from mnist_cnn.files import replace_folder
+from mnist_cnn.files import atomic_replace_dir
 from mnist_cnn.model import Model
 from mnist_cnn.recipes import RECIPES, Recipe, get_recipe
 from mnist_cnn.report import plots
@@ -77,7 +77,7 @@ def draw_report(run_dir: Union[str, Path], dataset: Dataset) -> Path:
         run_dir.resolve().name, dataset.name, model, summary, history, results.evaluation.confusion_matrix, pngs
     )
     files = {f"{name}.png": png for name, png in pngs.items()}
-    replace_folder(run_dir / "report", {**files, "index.html": page.encode(errors="replace")})
+    atomic_replace_dir(run_dir / "report", {**files, "index.html": page.encode(errors="replace")})
     return run_dir / "report" / "index.html"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Set, Tuple, Union
 
 from mnist_cnn.errors import InputError
-from mnist_cnn.files import atomic_write, sync
+from mnist_cnn.files import atomic_write, fsync_path
 from mnist_cnn.model import Model, build_model
 from mnist_cnn.run_dir import directory
 from mnist_cnn.tf1 import new_session, tf
@@ -53,7 +53,7 @@ def save(run_dir: Path, session: Any, saver: Any, state: Dict[str, Any], best_st
         digests = {}
         for path in folder.glob(name + ".*"):
             if _CHECKPOINT_FILE.match(path.name) and path.suffix != ".json":
-                sync(path)
+                fsync_path(path)
                 digests[path.name] = _sha256(path)
         manifest = {"files": digests, "state": state}
         content = json.dumps({**manifest, "sha256": _manifest_sha256(manifest)})
@@ -114,7 +114,7 @@ def restore_run(run_dir: Union[str, Path]) -> Iterator[Tuple[Any, Model]]:
       RunNotFound: `run_dir` is not a run.
       InputError: no checkpoint was written, or all are damaged.
     """
-    model_name = directory.read_json(run_dir, "config.json").get("model")
+    model_name = directory.read_json(run_dir, "config.json").get("model", "")
     prefix = require_checkpoint(run_dir)
     with tf.Graph().as_default(), new_session() as session:
         model = build_model(model_name)
@@ -173,4 +173,4 @@ def _delete_all_but(folder: Path, steps: Set[int]) -> None:
         match = _CHECKPOINT_FILE.match(path.name)
         if not match or int(match.group(1)) not in steps:
             path.unlink()
-    sync(folder)
+    fsync_path(folder)

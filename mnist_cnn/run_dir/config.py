@@ -105,7 +105,7 @@ def recipe_from_config(config: Dict[str, Any]) -> Tuple[str, Recipe, int]:
         if not (isinstance(model, str) and isinstance(config["dataset"]["name"], str)):
             raise TypeError("the names of model and dataset must be strings")
         return model, recipe, seed
-    except (KeyError, TypeError, InputError) as error:
+    except (KeyError, TypeError, ValueError) as error:  # InputError is a ValueError
         raise InputError(f"invalid config.json ({error!r:.99}): start a new run") from error
 
 

@@ -18,7 +18,8 @@ class Summaries:
     """
 
     def __init__(self, run_dir: Path, session: Any, model: Model):
-        self._run_dir, self._session, self._writer = run_dir, session, None
+        self._run_dir, self._session = run_dir, session
+        self._writer: Any = None  # opened by `start`
         self._images, self._seconds = 0, 0.0  # since the latest point
         with tf.name_scope("summaries"):
             self._weights = [tf.summary.histogram(name, weight) for name, weight in model.weights.items()]

@@ -1,19 +1,18 @@
-"""The download, against servers on this machine that fail in the ways that servers fail."""
+"""Downloads from local servers, which fail in the ways that real servers do."""
 
+import functools
 import gzip
 import http.server
 import shutil
 import signal
 import struct
-import subprocess
-import sys
 import threading
 
 import pytest
-from conftest import ROOT, environment
+from helpers import one_line_error, script_command, start
 
 from mnist_cnn import DataNotFound, InputError, load_mnist
-from mnist_cnn import download as download_module
+from mnist_cnn.data import download
 
 NAMES = [
     "t10k-images-idx3-ubyte.gz",
@@ -25,7 +24,7 @@ HTML = b"<!DOCTYPE html><title>Please log in to this network</title>"
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves MNIST below /good/, and below other folders what goes wrong."""
+    """Serves MNIST under /good/, and one kind of failure under each other path."""
 
     daemon_threads = True
 
@@ -33,9 +32,9 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = {path.name: path.read_bytes() for path in folder.glob("*.gz")} if folder else {}
         self.requests = []
-        self.closing = threading.Event()  # whoever hangs, hangs until then
-        self.in_the_middle = threading.Event()
-        self.both_asked = threading.Barrier(2)
+        self.closing = threading.Event()  # ends the requests that hang
+        self.half_sent = threading.Event()
+        self.both_requested = threading.Barrier(2)
 
     def url(self, behaviour):
         return f"http://127.0.0.1:{self.server_address[1]}/{behaviour}/"
@@ -59,7 +58,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             return self.end_headers()
         if behaviour == "bomb":
-            content = bomb(name)
+            content = make_bomb(name)
         if behaviour == "html":
             content = HTML
         if behaviour == "packed_html":
@@ -69,16 +68,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if behaviour == "truncated":
             content = content[: len(content) // 2]
         if behaviour == "together" and name == NAMES[2]:
-            self.server.both_asked.wait(60)
+            self.server.both_requested.wait(60)
         self.send_response(200)
         if behaviour not in ("endless", "trickle"):
             self.send_header("Content-Length", str(len(content) * (2 if behaviour == "cut_off" else 1)))
-        if behaviour == "transparent":  # as a proxy does that takes .gz for a way of sending
+        if behaviour == "transparent":  # like a proxy that takes .gz for a transfer encoding
             self.send_header("Content-Encoding", "gzip")
         self.end_headers()
         if behaviour == "middle":
             self.wfile.write(content[: len(content) // 2])
-            self.server.in_the_middle.set()
+            self.server.half_sent.set()
             return self.server.closing.wait()
         while behaviour == "trickle" and not self.server.closing.wait(0.1):
             self.wfile.write(b"\x1f")
@@ -87,8 +86,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
-def bomb(name):
-    """A right header, then 300 MB of zeros, in 300 kB."""
+@functools.lru_cache(maxsize=None)
+def make_bomb(name):
+    """The expected header and 300 MB of zeros, in 300 kB."""
     header = struct.pack(">4I", 0x803, 60000, 28, 28) if "images" in name else struct.pack(">2I", 0x801, 60000)
     return gzip.compress(header + bytes(300 * 2**20), 1)
 
@@ -105,7 +105,7 @@ def serve(folder):
 
 @pytest.fixture
 def bad_server():
-    """Has no MNIST to serve."""
+    """A server without MNIST's files."""
     yield from serve(None)
 
 
@@ -114,13 +114,20 @@ def server(mnist_dir):
     yield from serve(mnist_dir)
 
 
+@pytest.fixture(scope="module")
+def bombs():
+    """Makes the bombs before they are requested: on a busy machine that may take longer than CONNECT_TIMEOUT."""
+    for name in NAMES:
+        make_bomb(name)
+
+
 @pytest.fixture
 def folder(tmp_path):
     return tmp_path / "data"
 
 
 def only_whole_files(folder, mnist_dir):
-    """Whether each file under a final name is one of MNIST's, to the last bit."""
+    """Whether each file under a final name is bit-identical to MNIST's."""
     return all(
         gzip.decompress(path.read_bytes()) == gzip.decompress((mnist_dir / path.name).read_bytes())
         for path in folder.glob("*ubyte.gz")
@@ -134,31 +141,32 @@ def test_a_good_mirror_is_downloaded_once_and_verified(server, folder, mnist_dir
     assert len(server.requests) == 4
 
 
-def test_the_mirror_of_the_environment_is_asked(server, folder, monkeypatch):
+def test_the_mirror_in_the_environment_is_used(server, folder, monkeypatch):
     monkeypatch.setenv("MNIST_MIRROR", server.url("good").rstrip("/"))
     load_mnist(folder)
 
 
 @pytest.mark.parametrize("first", ["absent", "truncated", "cut_off", "flipped", "html", "packed_html", "bomb", "loop"])
-def test_when_one_mirror_fails_the_next_is_asked_for_each_file(server, folder, mnist_dir, monkeypatch, first):
+@pytest.mark.usefixtures("bombs")
+def test_if_one_mirror_fails_each_file_is_requested_from_the_next(server, folder, mnist_dir, monkeypatch, first):
     monkeypatch.delenv("MNIST_MIRROR")
-    monkeypatch.setattr(download_module, "MIRRORS", (server.url(first), server.url("good")))
+    monkeypatch.setattr(download, "MIRRORS", (server.url(first), server.url("good")))
     load_mnist(folder)
     assert only_whole_files(folder, mnist_dir)
     assert {name for behaviour, name in server.requests if behaviour == first} == set(NAMES)
 
 
 @pytest.mark.parametrize("first", ["hang", "middle"])
-def test_a_mirror_that_hangs_is_asked_once(server, folder, mnist_dir, monkeypatch, first):
+def test_a_mirror_that_hangs_gets_only_one_request(server, folder, mnist_dir, monkeypatch, first):
     monkeypatch.delenv("MNIST_MIRROR")
-    monkeypatch.setattr(download_module, "MIRRORS", (server.url(first), server.url("good")))
+    monkeypatch.setattr(download, "MIRRORS", (server.url(first), server.url("good")))
     load_mnist(folder)
     assert only_whole_files(folder, mnist_dir)
     assert [behaviour for behaviour, _ in server.requests].count(first) == 1
 
 
 @pytest.mark.parametrize(
-    "behaviour, why",
+    "behaviour, reason",
     [
         ("absent", "HTTP 404"),
         ("html", "DOCTYPE"),
@@ -166,40 +174,41 @@ def test_a_mirror_that_hangs_is_asked_once(server, folder, mnist_dir, monkeypatc
         ("bomb", "over 47,040,016 of 47,040,016 bytes"),
         ("endless", "more than the"),
         ("loop", "redirects"),
-        ("hang", "no answer within 4 seconds"),
+        ("hang", "no response within 4 seconds"),
     ],
 )
-def test_when_nothing_works_the_error_says_why_and_both_ways_out(bad_server, folder, behaviour, why):
+@pytest.mark.usefixtures("bombs")
+def test_if_no_mirror_works_the_error_gives_each_url_and_reason(bad_server, folder, behaviour, reason):
     with pytest.raises(DataNotFound) as error:
         load_mnist(folder, mirror=bad_server.url(behaviour))
     message = str(error.value)
-    assert bad_server.url(behaviour) in message and why in message
-    assert "--data-dir" in message and "--dataset sample" in message
+    assert bad_server.url(behaviour) in message and reason in message
+    assert message.startswith(f"MNIST is not in {folder} and could not be downloaded")
     assert len(message.splitlines()) == 1
     assert not folder.exists()
 
 
-def test_a_file_that_trickles_is_given_up_after_a_total_time(bad_server, folder, monkeypatch):
-    monkeypatch.setattr(download_module, "TOTAL_SECONDS", 2)
-    with pytest.raises(DataNotFound, match="not done after 2 seconds"):
+def test_a_download_that_trickles_ends_at_the_total_timeout(bad_server, folder, monkeypatch):
+    monkeypatch.setattr(download, "DOWNLOAD_TIMEOUT", 2)
+    with pytest.raises(DataNotFound, match="not complete after 2 seconds"):
         load_mnist(folder, mirror=bad_server.url("trickle"))
 
 
-def test_each_source_that_was_tried_is_named(bad_server, folder, monkeypatch):
+def test_the_error_names_each_mirror_that_was_tried(bad_server, folder, monkeypatch):
     monkeypatch.delenv("MNIST_MIRROR")
-    monkeypatch.setattr(download_module, "MIRRORS", (bad_server.url("absent"), "http://127.0.0.1:9/"))
+    monkeypatch.setattr(download, "MIRRORS", (bad_server.url("absent"), "http://127.0.0.1:9/"))
     with pytest.raises(DataNotFound, match=r"/absent/.*HTTP 404.*127\.0\.0\.1:9/.*Connection refused"):
         load_mnist(folder)
 
 
-def test_a_single_missing_file_is_fetched_alone(server, folder, mnist_dir):
+def test_only_the_missing_file_is_downloaded(server, folder, mnist_dir):
     shutil.copytree(str(mnist_dir), str(folder))
     (folder / NAMES[1]).unlink()
     load_mnist(folder, mirror=server.url("good"))
     assert server.requests == [("good", NAMES[1])]
 
 
-def test_a_damaged_file_is_an_error_and_is_left_alone(server, folder, mnist_dir):
+def test_a_damaged_file_is_an_error_and_stays_unchanged(server, folder, mnist_dir):
     shutil.copytree(str(mnist_dir), str(folder))
     path = folder / NAMES[1]
     path.chmod(0o644)
@@ -209,40 +218,34 @@ def test_a_damaged_file_is_an_error_and_is_left_alone(server, folder, mnist_dir)
     assert path.read_bytes() == HTML and not server.requests
 
 
-def test_files_that_arrive_unpacked_are_stored_unpacked(server, folder):
+def test_files_that_arrive_decompressed_are_stored_decompressed(server, folder):
     load_mnist(folder, mirror=server.url("transparent"))
     assert sorted(path.name for path in folder.iterdir()) == [name[: -len(".gz")] for name in NAMES]
     load_mnist(folder)
 
 
-def test_a_folder_that_cannot_be_written_is_named(server, tmp_path):
+def test_a_folder_that_cannot_be_written_is_named_in_the_error(server, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file/data"):
         load_mnist(tmp_path / "file" / "data", mirror=server.url("good"))
 
 
 def start_download(folder, mirror):
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "scripts/download.py"), "--data-dir", str(folder), "--mirror", mirror],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-    )
+    return start(script_command("download.py", "--data-dir", folder, "--mirror", mirror))
 
 
-def test_two_processes_at_once_both_succeed(server, folder):
+def test_two_simultaneous_downloads_both_succeed(server, folder):
     both = [start_download(folder, server.url("together")) for _ in range(2)]
     for process in both:
         out, error = process.communicate(timeout=60)
         assert (process.returncode, out, error) == (0, f"{folder}\n", "")
     assert sorted(path.name for path in folder.iterdir()) == NAMES
-    assert len(server.requests) == 8  # each came to the end of its own
+    assert len(server.requests) == 8  # each process downloaded all files
 
 
-def test_sigkill_in_the_middle_leaves_no_partial_file_and_the_next_download_succeeds(server, folder, mnist_dir):
+def test_sigkill_during_a_download_leaves_no_partial_file_and_the_next_one_succeeds(server, folder, mnist_dir):
     process = start_download(folder, server.url("middle"))
-    assert server.in_the_middle.wait(60)
+    assert server.half_sent.wait(60)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
@@ -252,7 +255,14 @@ def test_sigkill_in_the_middle_leaves_no_partial_file_and_the_next_download_succ
     assert sorted(path.name for path in folder.iterdir()) == NAMES
 
 
-def test_without_a_network_a_run_starts_on_the_sample_and_says_why(bad_server, script, tmp_path):
+def test_the_command_adds_the_flags_that_help(bad_server, script):
+    for name, flags in (("train.py", ["--data-dir", "--dataset sample"]), ("download.py", ["--data-dir", "--mirror"])):
+        arguments = ["--dataset", "mnist"] if name == "train.py" else []
+        line = one_line_error(script(name, *arguments, MNIST_MIRROR=bad_server.url("absent")), 2)
+        assert bad_server.url("absent") in line and all(flag in line for flag in flags)
+
+
+def test_without_a_network_a_run_uses_the_sample_and_reports_why(bad_server, script, tmp_path):
     done = script("train.py", "--max-steps", 1, MNIST_MIRROR=bad_server.url("hang"))
     assert done.returncode == 0, done.stderr
-    assert "SAMPLE" in done.stderr and "no answer within 4 seconds" in done.stderr
+    assert "SAMPLE" in done.stderr and "no response within 4 seconds" in done.stderr

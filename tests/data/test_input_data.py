@@ -1,11 +1,11 @@
-"""read_data_sets, against the function that TensorFlow 1.15 still has, and under scripts of those days."""
+"""read_data_sets, compared with TensorFlow 1.15's own, and used by old tutorial scripts."""
 
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, environment
+from helpers import ROOT, environment
 
 from mnist_cnn import InputError, read_data_sets
 from mnist_cnn.tf1 import tf
@@ -16,14 +16,14 @@ def mnist(mnist_dir):
     return read_data_sets(str(mnist_dir), one_hot=True, seed=3)
 
 
-def test_1200_batches_take_no_image_twice_in_an_epoch(mnist_dir):
+def test_1200_batches_contain_no_image_twice_in_an_epoch(mnist_dir):
     train = read_data_sets(str(mnist_dir), seed=1).train
     assert train.num_examples == 55000
     seen, orders = [], []
     for call in range(1, 1201):
         images, labels = train.next_batch(100)
         assert images.shape == (100, 784) and labels.shape == (100,)
-        # An epoch is completed when the first image after it is asked for, as in TensorFlow's.
+        # As in TensorFlow, an epoch is completed when the first image after it is requested.
         assert train.epochs_completed == (call * 100 - 1) // 55000
         seen.extend(image.tobytes() for image in images)
         if call in (550, 1100):
@@ -33,14 +33,14 @@ def test_1200_batches_take_no_image_twice_in_an_epoch(mnist_dir):
     assert orders[0] != orders[1] and set(orders[0]) == set(orders[1])
 
 
-def test_a_batch_runs_over_the_end_of_the_epoch(mnist_dir):
+def test_a_batch_continues_past_the_end_of_an_epoch(mnist_dir):
     validation = read_data_sets(str(mnist_dir), validation_size=250).validation
     labels = np.concatenate([validation.next_batch(100, shuffle=False)[1] for _ in range(5)])
     assert (labels == np.concatenate([validation.labels, validation.labels])).all()
     assert validation.epochs_completed == 1
 
 
-def test_its_arguments_do_what_they_did(mnist_dir):
+def test_arguments_have_their_former_effect(mnist_dir):
     plain = read_data_sets(str(mnist_dir), dtype=tf.uint8, reshape=False, validation_size=0)
     assert plain.train.num_examples == 60000 and plain.validation.num_examples == 0
     images, labels = plain.test.next_batch(7, shuffle=False)
@@ -52,7 +52,7 @@ def test_its_arguments_do_what_they_did(mnist_dir):
         read_data_sets(str(mnist_dir), dtype=np.float64)
 
 
-def test_images_are_made_once(mnist):
+def test_images_are_converted_once(mnist):
     assert mnist.test.images is mnist.test.images
 
 
@@ -64,13 +64,13 @@ def test_fake_data_needs_no_files(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_it_is_mnist_or_an_error_and_never_the_sample(tmp_path):
+def test_missing_mnist_is_an_error_and_never_the_sample(tmp_path):
     with pytest.raises(InputError):
         read_data_sets(str(tmp_path))
 
 
 @pytest.mark.parametrize("options", [{}, {"one_hot": True}, {"reshape": False, "dtype": tf.uint8}], ids=str)
-def test_it_gives_what_tensorflows_own_gives(mnist_dir, options):
+def test_the_result_equals_that_of_tensorflows_own_function(mnist_dir, options):
     if not tf.__version__.startswith("1."):
         pytest.skip("TensorFlow 2 has no read_data_sets to compare with")
     from tensorflow.examples.tutorials.mnist import input_data
@@ -78,26 +78,22 @@ def test_it_gives_what_tensorflows_own_gives(mnist_dir, options):
     theirs = input_data.read_data_sets(str(mnist_dir), seed=3, **options)
     ours = read_data_sets(str(mnist_dir), seed=3, **options)
     for name in ("train", "validation", "test"):
-        mine, their = getattr(ours, name), getattr(theirs, name)
-        assert mine.num_examples == their.num_examples
-        for mine, their in ((mine.images, their.images), (mine.labels, their.labels)):
-            assert (mine.shape, mine.dtype, mine.min(), mine.max()) == (
-                their.shape,
-                their.dtype,
-                their.min(),
-                their.max(),
-            )
-            np.testing.assert_allclose(mine, their, rtol=1e-6)
+        our_set, their_set = getattr(ours, name), getattr(theirs, name)
+        assert our_set.num_examples == their_set.num_examples
+        for actual, expected in ((our_set.images, their_set.images), (our_set.labels, their_set.labels)):
+            assert (actual.shape, actual.dtype) == (expected.shape, expected.dtype)
+            assert (actual.min(), actual.max()) == (expected.min(), expected.max())
+            np.testing.assert_allclose(actual, expected, rtol=1e-6)
     for _ in range(1200):
-        mine, their = ours.train.next_batch(100), theirs.train.next_batch(100)
-        assert (mine[1] == their[1]).all()
-        np.testing.assert_allclose(mine[0], their[0], rtol=1e-6)
+        (images, labels), (their_images, their_labels) = ours.train.next_batch(100), theirs.train.next_batch(100)
+        assert (labels == their_labels).all()
+        np.testing.assert_allclose(images, their_images, rtol=1e-6)
         assert ours.train.epochs_completed == theirs.train.epochs_completed
 
 
 @pytest.mark.parametrize("name, accuracy", [("softmax", 0.85), ("dense", 0.93), ("convolutional", 0.85)])
-def test_an_old_tutorial_runs_with_its_imports_alone_changed(mnist_dir, tmp_path, name, accuracy):
-    old = (ROOT / "tests/tutorials" / f"{name}.py").read_text()
+def test_an_old_tutorial_runs_after_changing_only_its_imports(mnist_dir, tmp_path, name, accuracy):
+    old = (ROOT / "tests/data/tutorials" / f"{name}.py").read_text()
     imports = "import tensorflow as tf\nfrom tensorflow.examples.tutorials.mnist import input_data\n"
     assert old.count(imports) == 1
     (tmp_path / "tutorial.py").write_text(old.replace(imports, "from mnist_cnn.tutorial import input_data, tf\n"))
@@ -106,9 +102,8 @@ def test_an_old_tutorial_runs_with_its_imports_alone_changed(mnist_dir, tmp_path
         [sys.executable, "tutorial.py"],
         cwd=str(tmp_path),
         env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) > accuracy

@@ -1,6 +1,12 @@
-"""The package as a notebook uses it: imported into a process that is somebody else's."""
+"""Imports: what they leave unchanged in a notebook's process, what they need, and who imports whom."""
 
+import ast
 import json
+from collections import defaultdict
+
+from helpers import ROOT
+
+from mnist_cnn import _LAZY_EXPORTS
 
 PROCESS = """
 import json, logging, os, warnings
@@ -39,17 +45,93 @@ print(json.dumps({"before": before, "after_import": after_import, "after": state
 """
 
 
-def test_training_by_hand_works_and_leaves_the_process_as_it_was(python):
-    said = json.loads(python(PROCESS + BY_HAND).splitlines()[-1])
-    assert said["after_import"] == said["before"]
-    assert said["after"] == said["before"]
-    assert said["steps"] == 20
-    assert said["costs"][-1] < said["costs"][0] - 0.3
+def test_training_in_a_notebook_changes_nothing_else_in_its_process(python):
+    result = json.loads(python(PROCESS + BY_HAND).splitlines()[-1])
+    assert result["after_import"] == result["before"]
+    assert result["after"] == result["before"]
+    assert result["steps"] == 20
+    assert result["costs"][-1] < result["costs"][0] - 0.3
 
 
-def test_the_data_can_be_read_without_tensorflow(python):
+def test_loading_data_does_not_import_tensorflow(python):
     assert python("import sys; from mnist_cnn import load_sample; print('tensorflow' in sys.modules)") == "False\n"
 
 
-def test_every_public_name_is_there(python):
+def test_every_public_name_can_be_imported(python):
     python("import mnist_cnn; [getattr(mnist_cnn, name) for name in mnist_cnn.__all__]; from mnist_cnn import *")
+
+
+OPTIONAL = ["PIL", "flask", "matplotlib", "mlxtend", "requests", "scipy", "waitress", "werkzeug"]
+
+
+def test_the_core_works_without_the_optional_dependencies(python):
+    code = f"import sys; sys.modules.update(dict.fromkeys({OPTIONAL})); from mnist_cnn import *; import mnist_cnn.trainer"
+    assert python(code) == ""
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path, modules):
+    """The modules of the package that a file imports, anywhere but for type checkers: (module, at its top level)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_type_checkers = [
+        node for node in ast.walk(tree) if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+    ]
+    skipped = {id(child) for node in for_type_checkers for child in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if id(node) in skipped or not name.startswith("mnist_cnn"):
+                continue
+            public = name[len("mnist_cnn.") :]
+            if public in _LAZY_EXPORTS:
+                name = f"mnist_cnn.{_LAZY_EXPORTS[public]}"
+            yield name if name in modules else name.rpartition(".")[0]
+
+
+def import_graph():
+    """For each module of the package the modules of the package that it imports."""
+    paths = {module_name(path): path for path in (ROOT / "mnist_cnn").rglob("*.py")}
+    graph = {name: set(imports(path, paths)) - {"mnist_cnn"} for name, path in paths.items()}
+    assert all(targets <= set(paths) for targets in graph.values()), graph
+    return graph
+
+
+def test_no_module_imports_itself_through_others():
+    graph = import_graph()
+    visited, path = set(), []
+
+    def visit(name):
+        assert name not in path, " -> ".join([*path, name])
+        if name not in visited:
+            path.append(name)
+            for target in sorted(graph[name]):
+                visit(target)
+            path.pop()
+            visited.add(name)
+
+    for name in sorted(graph):
+        visit(name)
+    assert "mnist_cnn.model" in graph["mnist_cnn.trainer"]  # the graph has edges
+
+
+def test_folders_import_only_the_core_and_the_folders_above_them():
+    order = ["data", "run_dir", "inference", "report", "server", "cluster", "cli"]
+    wrong = defaultdict(set)
+    for name, targets in import_graph().items():
+        room = name.split(".")[1] if name.count(".") > 1 else ""
+        for target in targets:
+            target_room = target.split(".")[1] if target.count(".") > 1 or target.split(".")[-1] in order else ""
+            if room == "" and target_room in order[2:] and name != "mnist_cnn.__main__":
+                wrong[name].add(target)  # the core and the modules beside it import data/ and run_dir/ alone
+            elif room in order and target_room in order and order.index(target_room) > order.index(room):
+                wrong[name].add(target)
+    assert not wrong

@@ -1,41 +1,46 @@
-"""The scripts, run as a user runs them."""
+"""The commands, run as users run them."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import ROOT, environment, one_line_error
 
-from mnist_cnn import ACCURATE, cpu, restore_run
-from mnist_cnn.recipes import recipe_from_config
+from mnist_cnn import cpu, restore_run
+from mnist_cnn.__main__ import VERBS
+from mnist_cnn.recipes import RECIPES
+from mnist_cnn.run_dir.config import recipe_from_config
 from mnist_cnn.tf1 import tf
 
-SCRIPTS = ["download.py", "train.py", "evaluate.py", "report.py", "predict.py", "export.py", "serve.py", "benchmark.py"]
+SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
 
 
-def one_line_error(done, status):
-    """The message of a script that failed as promised: its exit status, one line on stderr, nothing on stdout."""
-    assert (done.returncode, done.stdout) == (status, ""), done
-    (line,) = done.stderr.splitlines()
-    return line
+def test_every_verb_has_a_script():
+    assert SCRIPTS == sorted(f"{verb}.py" for verb in VERBS)
 
 
-def test_a_smoke_run_trains_on_the_sample_and_says_so(script, tmp_path):
+def test_a_smoke_run_trains_on_the_sample_and_reports_that(script, tmp_path):
     done = script("train.py", "--max-steps", 5)
     assert done.returncode == 0, done.stderr
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["Accuracy"]
-    stars, notice, why, stars_again, reminder, where = done.stderr.splitlines()
-    assert "NOTICE" in notice and "SAMPLE" in notice and str(tmp_path / "cache") in why
+    _, notice, why, _, accuracy_note, run_dir = done.stderr.splitlines()
+    assert "NOTICE" in notice and "SAMPLE" in notice
+    assert str(tmp_path / "cache") in why and "--data-dir" in why
+    assert "sample" in accuracy_note
     (run,) = (tmp_path / "runs").iterdir()
-    assert run.name in where
+    assert run.name in run_dir
     assert json.loads((run / "config.json").read_text())["dataset"]["name"] == "sample"
     result = json.loads((run / "result.json").read_text())
     assert (result["dataset"], result["completed"], result["steps"]) == ("sample", False, 5)
 
 
 @pytest.mark.slow
-def test_evaluate_finds_the_newest_completed_run_and_repeats_its_accuracy(script, tmp_path):
+def test_evaluate_finds_the_latest_completed_run_and_repeats_its_accuracy(script, tmp_path):
     trained = script("train.py", "--dataset", "sample", "--epochs", 1, "--model", "mlp")
     assert json.loads(next((tmp_path / "runs").glob("*/config.json")).read_text())["model"] == "mlp"
     script("train.py", "--dataset", "sample", "--max-steps", 1)
@@ -45,7 +50,7 @@ def test_evaluate_finds_the_newest_completed_run_and_repeats_its_accuracy(script
     assert evaluated.stderr == ""
 
 
-def test_the_real_mnist_is_used_where_it_is(script, tmp_path, mnist_dir):
+def test_the_real_mnist_is_used_if_it_is_available(script, tmp_path, mnist_dir):
     done = script("train.py", "--max-steps", 5, "--run-dir", "run", MNIST_DATA_DIR=str(mnist_dir))
     assert (done.returncode, done.stderr) == (0, "The run is in run\n")
     assert json.loads((tmp_path / "run" / "result.json").read_text())["dataset"] == "mnist"
@@ -53,20 +58,52 @@ def test_the_real_mnist_is_used_where_it_is(script, tmp_path, mnist_dir):
     assert evaluated.stdout == done.stdout
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_help_answers_without_tensorflow(python, name):
-    said = python(
-        f"import runpy, sys; sys.argv = ['{name}', '--help']; sys.path.insert(0, 'scripts')\n"
-        f"try: runpy.run_path('scripts/{name}', run_name='__main__')\n"
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_does_not_import_tensorflow(python, verb):
+    out = python(
+        f"import sys; from mnist_cnn.cli import {verb}\n"
+        f"try: {verb}.main(['--help'])\n"
         "finally: print('tensorflow' in sys.modules)"
     )
-    assert said.startswith("usage:") and said.endswith("False\n")
+    assert out.startswith("usage:") and out.endswith("False\n")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    "flags, variables",
+    [([], {}), (["-I"], {}), (["-OO"], {}), ([], {"PYTHONSAFEPATH": "1"})],
+    ids=["plain", "-I", "-OO", "PYTHONSAFEPATH"],
+)
+def test_every_script_starts_from_any_folder_in_every_mode_of_python(tmp_path, verb, flags, variables):
+    command = [sys.executable, *flags, str(ROOT / "scripts" / f"{verb}.py"), "--help"]
+    check_help(command, f"{verb}.py", tmp_path, {**os.environ, "PYTHONPATH": "", **variables})
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_starts_as_a_module(tmp_path, verb):
+    check_help([sys.executable, "-m", f"scripts.{verb}", "--help"], f"{verb}.py", ROOT, dict(os.environ))
+    check_help([sys.executable, "-m", "mnist_cnn", verb, "--help"], f"mnist_cnn {verb}", tmp_path, environment())
+
+
+def check_help(command, prog, folder, variables):
+    done = subprocess.run(command, cwd=str(folder), env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    usage, description = done.stdout.split("\n\n")[:2]
+    assert usage.startswith(f"usage: {prog} ") and len(description) > 40
+
+
+def test_the_package_lists_its_verbs_and_rejects_others():
+    command = [sys.executable, "-m", "mnist_cnn"]
+    listed = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    assert listed.returncode == 0 and all(f"  {verb} " in listed.stdout for verb in VERBS)
+    wrong = subprocess.run([*command, "trian"], env=environment(), capture_output=True, text=True)
+    assert "unknown verb 'trian'; choose from download, train" in one_line_error(wrong, 2)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_wrong_flag_is_one_line(script, name):
-    needed = {"predict.py": ["a.png"], "export.py": ["--export-dir", "model"]}.get(name, [])
-    assert "unrecognized arguments: --wrong" in one_line_error(script(name, *needed, "--wrong"), 2)
+def test_a_wrong_flag_is_a_one_line_error(script, name):
+    required = {"predict.py": ["a.png"], "export.py": ["--export-dir", "model"]}.get(name, [])
+    assert "unrecognized arguments: --wrong" in one_line_error(script(name, *required, "--wrong"), 2)
 
 
 @pytest.mark.parametrize(
@@ -87,21 +124,21 @@ def test_a_wrong_flag_is_one_line(script, name):
     ],
     ids=" ".join,
 )
-def test_a_wrong_argument_is_one_line_and_leaves_no_run(script, tmp_path, arguments):
+def test_a_wrong_argument_is_a_one_line_error_and_leaves_no_run(script, tmp_path, arguments):
     line = one_line_error(script("train.py", *arguments), 2)
     assert line.startswith("train.py: error: ")
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_recipe_is_taken_by_its_name_and_changed_by_single_flags(script, tmp_path):
-    done = script("train.py", "--dataset", "sample", "--recipe", "accurate", "--keep-prob", 0.7, "--max-steps", 2)
+def test_single_flags_override_values_of_a_recipe(script, tmp_path):
+    done = script("train.py", "--dataset", "sample", "--recipe", "accurate", "--keep-prob", 0.75, "--max-steps", 2)
     assert done.returncode == 0, done.stderr
     config = json.loads(next((tmp_path / "runs").glob("*/config.json")).read_text())
-    assert recipe_from_config(config) == ("cnn", replace(ACCURATE, keep_prob=0.7), 1)
+    assert recipe_from_config(config) == ("cnn", replace(RECIPES["accurate"], keep_prob=0.75), 1)
 
 
 @pytest.mark.slow
-def test_mixed_precision_trains_where_it_can_and_says_where_it_cannot(script, tmp_path):
+def test_mixed_precision_trains_or_reports_that_it_is_not_supported(script, tmp_path):
     flags = "train.py", "--dataset", "sample", "--recipe", "fast", "--max-steps", 20
     if tf.__version__.startswith("1."):
         assert "mixed precision needs TensorFlow 2" in one_line_error(script(*flags, "--mixed-precision"), 2)
@@ -113,21 +150,21 @@ def test_mixed_precision_trains_where_it_can_and_says_where_it_cannot(script, tm
         weights = []
         for run, precision in (("mixed", True), ("single", False)):
             config = json.loads((tmp_path / run / "config.json").read_text())
-            assert config["machine"]["mixed precision"] is precision
-            with restore_run(tmp_path / run) as (session, _):
-                weights.append(session.run("W2:0"))
+            assert config["machine"]["mixed_precision"] is precision
+            with restore_run(tmp_path / run) as (session, model):
+                weights.append(session.run(model.weights["W2"]))
         assert (weights[0] != weights[1]).any()
         np.testing.assert_allclose(weights[0], weights[1], atol=0.05)
         return
     assert not (tmp_path / "runs").exists()
 
 
-def test_mnist_or_an_error(script, tmp_path):
+def test_dataset_mnist_never_falls_back_to_the_sample(script, tmp_path):
     line = one_line_error(script("train.py", "--dataset", "mnist", "--data-dir", tmp_path / "nowhere"), 2)
-    assert str(tmp_path / "nowhere") in line
+    assert str(tmp_path / "nowhere") in line and "--data-dir" in line and "--dataset sample" in line
 
 
-def test_damaged_data_is_one_line_that_names_the_file_and_never_the_sample(script, tmp_path, mnist_dir):
+def test_damaged_data_is_a_one_line_error_that_names_the_file_and_never_the_sample(script, tmp_path, mnist_dir):
     folder = tmp_path / "data"
     shutil.copytree(str(mnist_dir), str(folder))
     path = next(folder.glob("train-labels*"))
@@ -140,8 +177,9 @@ def test_damaged_data_is_one_line_that_names_the_file_and_never_the_sample(scrip
     assert "train-labels-idx1-ubyte missing in" in one_line_error(script("train.py", "--data-dir", folder), 2)
 
 
-def test_evaluate_names_what_is_no_run(script, tmp_path):
-    assert "no completed run" in one_line_error(script("evaluate.py"), 2)
+def test_evaluate_reports_what_is_not_a_run(script, tmp_path):
+    line = one_line_error(script("evaluate.py"), 2)
+    assert "no completed run" in line and "--run-dir" in line
     assert "nowhere is not a run" in one_line_error(script("evaluate.py", "--run-dir", "nowhere"), 2)
     (tmp_path / "config.json").write_text("{")
     assert "config.json is damaged" in one_line_error(script("evaluate.py", "--run-dir", "."), 2)
@@ -149,7 +187,7 @@ def test_evaluate_names_what_is_no_run(script, tmp_path):
     assert "no checkpoint" in one_line_error(script("evaluate.py", "--run-dir", "."), 2)
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(script, tmp_path):
+def test_a_run_directory_that_cannot_be_written_is_a_one_line_error(script, tmp_path):
     (tmp_path / "file").write_text("")
     line = one_line_error(script("train.py", "--dataset", "sample", "--run-dir", tmp_path / "file" / "run"), 2)
     assert str(tmp_path / "file") in line

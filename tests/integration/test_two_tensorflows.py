@@ -1,4 +1,4 @@
-"""What two builds of TensorFlow promise each other: this Python's, and that of $OTHER_PYTHON."""
+"""Compatibility of two TensorFlows: this Python's, and that of $OTHER_PYTHON."""
 
 import json
 import sys
@@ -34,21 +34,6 @@ with restore_run({run!r}) as (session, model):
     print(json.dumps(evaluate(session, model, load_sample().test).predictions.tolist()))
 """
 
-
-def test_the_first_costs_are_the_same_on_both(python, other, mnist_dir):
-    code = FIRST_COSTS.format(mnist_dir=str(mnist_dir))
-    (version, costs), (other_version, other_costs) = (json.loads(python(code, it)) for it in (sys.executable, other))
-    assert version != other_version
-    np.testing.assert_allclose(costs, other_costs, rtol=0.01)
-
-
-def test_each_reads_the_others_checkpoints(python, other, tmp_path):
-    for number, writer in enumerate((sys.executable, other)):
-        run = str(tmp_path / str(number))
-        python(TRAIN.format(run=run), writer)
-        assert python(PREDICT.format(run=run)) == python(PREDICT.format(run=run), other)
-
-
 EXPORT = """
 from mnist_cnn import *
 with Classifier.load({run!r}) as classifier:
@@ -59,16 +44,37 @@ READ = """
 import json
 from mnist_cnn import *
 with Classifier.load({folder!r}) as classifier:
-    print(json.dumps(classifier.predict(load_sample().test.images).probabilities.tolist()))
+    images = load_sample().test.images
+    maps = classifier.feature_maps(images[0])
+    print(json.dumps([classifier.predict(images).probabilities.tolist(), [maps[key].tolist() for key in sorted(maps)]]))
 """
 
 
-def test_each_reads_the_others_exported_models(python, other, tmp_path):
+def test_the_first_costs_are_equal_on_both(python, other_python, mnist_dir):
+    code = FIRST_COSTS.format(mnist_dir=str(mnist_dir))
+    results = [json.loads(python(code, executable)) for executable in (sys.executable, other_python)]
+    (version, costs), (other_version, other_costs) = results
+    assert version != other_version
+    np.testing.assert_allclose(costs, other_costs, rtol=0.01)
+
+
+def test_each_reads_the_others_checkpoints(python, other_python, tmp_path):
+    for number, writer in enumerate((sys.executable, other_python)):
+        run = str(tmp_path / str(number))
+        python(TRAIN.format(run=run), writer)
+        assert python(PREDICT.format(run=run)) == python(PREDICT.format(run=run), other_python)
+
+
+def test_each_reads_the_others_exported_models_with_their_feature_maps(python, other_python, tmp_path):
     run = str(tmp_path / "run")
     python(TRAIN.format(run=run))
-    expected = json.loads(python(READ.format(folder=run)))
-    for number, writer in enumerate((sys.executable, other)):
+    probabilities, maps = json.loads(python(READ.format(folder=run)))
+    assert len(maps) == 2
+    for number, writer in enumerate((sys.executable, other_python)):
         folder = str(tmp_path / str(number))
         python(EXPORT.format(run=run, folder=folder), writer)
-        for reader in (sys.executable, other):
-            np.testing.assert_allclose(json.loads(python(READ.format(folder=folder), reader)), expected, atol=1e-5)
+        for reader in (sys.executable, other_python):
+            read_probabilities, read_maps = json.loads(python(READ.format(folder=folder), reader))
+            np.testing.assert_allclose(read_probabilities, probabilities, atol=1e-5)
+            for read_map, expected in zip(read_maps, maps):
+                np.testing.assert_allclose(read_map, expected, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Bytes that nobody meant: each input ends in success or in one line of ours, in bounded memory and time."""
+"""Random bytes as input: each gives success or a one-line InputError, in bounded memory and time."""
 
 import gzip
 import io
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from mnist_cnn import InputError
 from mnist_cnn.data.idx import IDX_FILES, read_idx
-from mnist_cnn.recipes import resolve_config
 from mnist_cnn.run_dir import checkpoints, directory
+from mnist_cnn.run_dir.config import resolve_config
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ def bounded_memory():
     assert peak < 300e6
 
 
-def one_line_or_success(reader, *arguments):
+def succeeds_or_one_line_error(reader, *arguments):
     try:
         return reader(*arguments)
     except InputError as error:
@@ -43,7 +43,7 @@ def one_line_or_success(reader, *arguments):
 
 @st.composite
 def altered(draw, content):
-    """Some bytes overwritten, then perhaps cut off or continued."""
+    """Overwrites some bytes, and may truncate or extend the content."""
     content = bytearray(content)
     for _ in range(draw(st.integers(0, 4))):
         content[draw(st.integers(0, len(content) - 1))] = draw(st.integers(0, 255))
@@ -61,13 +61,13 @@ HEADERS = st.binary(max_size=64) | st.builds(
 @fuzz
 @given(NAMES, HEADERS)
 def test_idx(name, content):
-    assert one_line_or_success(read_idx, io.BytesIO(content), "the file", name) is None
+    assert succeeds_or_one_line_error(read_idx, io.BytesIO(content), "the file", name) is None
 
 
 @fuzz
 @given(NAMES, st.binary(max_size=64).map(lambda rest: b"\x1f\x8b" + rest) | HEADERS.map(gzip.compress).flatmap(altered))
 def test_gzip(name, content):
-    assert one_line_or_success(read_idx, io.BytesIO(content), "the file", name) is None
+    assert succeeds_or_one_line_error(read_idx, io.BytesIO(content), "the file", name) is None
 
 
 JSON = st.recursive(
@@ -89,7 +89,7 @@ CONFIG = json.dumps(
 def test_config(tmp_path_factory, content):
     run = tmp_path_factory.getbasetemp()
     (run / "config.json").write_bytes(content)
-    one_line_or_success(lambda: resolve_config(directory.read_json(run, "config.json")))
+    succeeds_or_one_line_error(resolve_config, run, True)
 
 
 HISTORY = (
@@ -102,7 +102,7 @@ HISTORY = (
 def test_history(tmp_path_factory, content):
     run = tmp_path_factory.getbasetemp()
     (run / "history.csv").write_bytes(content)
-    one_line_or_success(directory.read_history, run)
+    succeeds_or_one_line_error(directory.read_history, run)
 
 
 FILE_NAMES = st.from_regex(r"\Astep-[0-9]{1,22}\.(json|index|data-00000-of-00001)\Z") | st.from_regex(
@@ -119,8 +119,8 @@ def test_checkpoint_discovery(tmp_path_factory, files):
     (run / "checkpoints").mkdir()
     for name, content in files.items():
         (run / "checkpoints" / name).write_bytes(content)
-    found = one_line_or_success(checkpoints.latest_checkpoint, run, lambda line: None)
-    assert found in (None, (None, None))  # none is good
+    found = succeeds_or_one_line_error(checkpoints.latest_checkpoint, run)
+    assert found in (None, (None, None))  # all are damaged
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,6 @@ def test_checkpoint_discovery(tmp_path_factory, files):
     [b"[" * 10**6, b"9" * 10**7, b'{"a":' * 10**5, b'{"seed": 1e999999}', b'"' * 10**6, b"\x00" * (2**24 + 1)],
     ids=["nested lists", "a long number", "nested objects", "infinity", "quotes", "over 16 MB"],
 )
-def test_what_takes_a_json_reader_down(tmp_path, content):
+def test_content_that_is_hard_on_a_json_parser(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
-    one_line_or_success(lambda: resolve_config(directory.read_json(tmp_path, "config.json")))
+    succeeds_or_one_line_error(resolve_config, tmp_path, True)

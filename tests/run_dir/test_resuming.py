@@ -1,4 +1,4 @@
-"""A run that goes on: to the same bits, past damage, and never as another run. Kills are in test_kills.py."""
+"""Resumed runs: bit-identical, past damaged checkpoints, never with other hyperparameters. Kills: test_kills.py."""
 
 import dataclasses
 import json
@@ -6,45 +6,37 @@ import os
 import shutil
 
 import pytest
+from helpers import checkpoint_bytes, epoch_costs, latest_step
 
-from mnist_cnn import InputError, Recipe, TrainingFailed, evaluate, restore_run, train
+from mnist_cnn import InputError, Recipe, RunNotFound, TrainingFailed, evaluate, restore_run, train
 from mnist_cnn.recipes import get_recipe
 from mnist_cnn.run_dir import checkpoints, directory
 
 RECIPE = Recipe(epochs=2, batch_size=100, learning_rate=0.001, keep_prob=0.8)  # 6 steps of `small`
 
 
-def variables(run, step):
-    """The bytes of all variables, Adam's included: TensorFlow writes the same ones to the same file."""
-    return [(run / "checkpoints" / f"step-{step}.{suffix}").read_bytes() for suffix in ("index", "data-00000-of-00001")]
-
-
-def costs(run):
-    return [(row["epoch"], row["avg_cost"], row["validation_accuracy"]) for row in directory.read_history(run)]
-
-
 @pytest.fixture(scope="module")
-def unbroken(small, tmp_path_factory):
-    run = tmp_path_factory.mktemp("unbroken") / "run"
+def uninterrupted(small, tmp_path_factory):
+    run = tmp_path_factory.mktemp("uninterrupted") / "run"
     train(small, run, RECIPE)
     return run
 
 
 @pytest.fixture
 def stopped(small, tmp_path):
-    """A run stopped in the middle of its second epoch."""
+    """A run that stopped in the middle of its second epoch."""
     train(small, tmp_path / "run", RECIPE, max_steps=4)
     return tmp_path / "run"
 
 
 @pytest.mark.parametrize("stops", [[4], [3], [1, 2, 3, 4, 5]], ids=str)
-def test_a_resumed_run_is_equal_to_the_last_bit(small, tmp_path, unbroken, capsys, stops):
+def test_a_resumed_run_is_bit_identical(small, tmp_path, uninterrupted, capsys, stops):
     for stop in stops:
         train(small, tmp_path / "run", RECIPE, max_steps=stop, resume=True)
     capsys.readouterr()
     result = train(small, tmp_path / "run", resume=True)
-    assert variables(tmp_path / "run", 6) == variables(unbroken, 6)
-    assert costs(tmp_path / "run") == costs(unbroken)
+    assert checkpoint_bytes(tmp_path / "run", 6) == checkpoint_bytes(uninterrupted, 6)
+    assert epoch_costs(tmp_path / "run") == epoch_costs(uninterrupted)
     assert result["completed"] is True
     lines = capsys.readouterr().out.splitlines()
     assert [line[:11] for line in lines] == [
@@ -55,68 +47,68 @@ def test_a_resumed_run_is_equal_to_the_last_bit(small, tmp_path, unbroken, capsy
 
 
 @pytest.mark.parametrize("name", ["fast", "accurate"])
-def test_a_run_by_another_recipe_resumes_to_the_last_bit_too(small, tmp_path, name):
+def test_a_resumed_run_of_another_recipe_is_bit_identical_too(small, tmp_path, name):
     recipe = dataclasses.replace(get_recipe(name, "cnn"), epochs=2)
-    steps = train(small, tmp_path / "unbroken", recipe)["steps"]
+    steps = train(small, tmp_path / "uninterrupted", recipe)["steps"]
     for stop in (steps // 3, steps - 1):
         train(small, tmp_path / "run", recipe, max_steps=stop, resume=True)
     assert train(small, tmp_path / "run", resume=True)["completed"] is True
-    assert variables(tmp_path / "run", steps) == variables(tmp_path / "unbroken", steps)
-    assert costs(tmp_path / "run") == costs(tmp_path / "unbroken")
+    assert checkpoint_bytes(tmp_path / "run", steps) == checkpoint_bytes(tmp_path / "uninterrupted", steps)
+    assert epoch_costs(tmp_path / "run") == epoch_costs(tmp_path / "uninterrupted")
 
 
-def test_how_often_is_saved_changes_nothing(small, tmp_path, unbroken):
+def test_the_checkpoint_interval_does_not_change_the_result(small, tmp_path, uninterrupted):
     train(small, tmp_path / "run", RECIPE, checkpoint_secs=1e-9)
-    assert variables(tmp_path / "run", 6) == variables(unbroken, 6)
+    assert checkpoint_bytes(tmp_path / "run", 6) == checkpoint_bytes(uninterrupted, 6)
 
 
-def test_more_epochs_go_on_from_a_completed_run(small, tmp_path, unbroken):
+def test_a_completed_run_can_be_resumed_with_more_epochs(small, tmp_path, uninterrupted):
     train(small, tmp_path / "run", dataclasses.replace(RECIPE, epochs=1))
     train(small, tmp_path / "run", RECIPE, resume=True)
-    assert variables(tmp_path / "run", 6) == variables(unbroken, 6)
+    assert checkpoint_bytes(tmp_path / "run", 6) == checkpoint_bytes(uninterrupted, 6)
 
 
-def test_more_epochs_are_another_run_where_the_learning_rate_falls_by_the_last(small, tmp_path):
+def test_more_epochs_are_an_error_if_the_learning_rate_depends_on_them(small, tmp_path):
     recipe = dataclasses.replace(RECIPE, schedule="linear")
     train(small, tmp_path / "run", recipe)
-    with pytest.raises(InputError, match="epochs 2, not 3"):
+    with pytest.raises(InputError, match="cannot resume .*: epochs is 2 in the run, 3 requested"):
         train(small, tmp_path / "run", dataclasses.replace(recipe, epochs=3), resume=True)
 
 
-def test_fewer_steps_than_were_taken_are_refused(small, stopped):
-    with pytest.raises(InputError, match="4 steps already, and was asked for 3"):
+def test_fewer_steps_than_were_taken_are_an_error(small, stopped):
+    with pytest.raises(InputError, match="already at step 4; requested only 3"):
         train(small, stopped, dataclasses.replace(RECIPE, epochs=1), resume=True)
 
 
-def test_a_run_never_goes_on_as_another(small, sample, stopped):
+def test_a_run_is_not_resumed_with_other_hyperparameters_or_data(small, sample, stopped):
     before = {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file() and path.name != ".lock"}
-    for change, what in (
-        ({"recipe": dataclasses.replace(RECIPE, learning_rate=0.002)}, "learning_rate 0.001, not 0.002"),
-        ({"recipe": dataclasses.replace(RECIPE, batch_size=50)}, "batch_size 100, not 50"),
-        ({"recipe": "fast"}, "schedule constant, not linear .*and initial_weights published, not he"),
-        ({"seed": 2}, "seed 1, not 2"),
-        ({"model": "mlp"}, "model cnn, not mlp"),
+    for change, message in (
+        ({"recipe": dataclasses.replace(RECIPE, learning_rate=0.002)}, "learning_rate is 0.001 in the run, 0.002"),
+        ({"recipe": dataclasses.replace(RECIPE, batch_size=50)}, "batch_size is 100 in the run, 50 requested"),
+        ({"recipe": "fast"}, "schedule is constant in the run, linear .*initial_weights is published in the run, he"),
+        ({"seed": 2}, "seed is 1 in the run, 2 requested"),
+        ({"model": "mlp"}, "model is cnn in the run, mlp requested"),
     ):
-        with pytest.raises(InputError, match=what):
+        with pytest.raises(InputError, match=message):
             train(small, stopped, resume=True, **change)
     with pytest.raises(InputError, match="dataset"):
         train(sample, stopped, resume=True)
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_another_machine_is_a_warning(small, stopped, unbroken, capsys, monkeypatch):
+def test_another_machine_is_a_warning(small, stopped, uninterrupted, caplog, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 77)
     train(small, stopped, resume=True)
-    assert "number of CPUs was" in capsys.readouterr().err
-    assert costs(stopped) == costs(unbroken)
+    assert "num_cpus was" in caplog.text
+    assert epoch_costs(stopped) == epoch_costs(uninterrupted)
 
 
-def test_the_newest_and_the_best_checkpoints_are_kept_and_nothing_else(small, tmp_path):
+def test_only_the_latest_and_the_best_checkpoints_are_kept(small, tmp_path):
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
-    for left in ("step-9.data-00000-of-00001.tempstate123", "step-9.index", "step-9.json.77.tmp"):
-        (run / "checkpoints" / left).write_text("left by a killed process")
-    (run / "config.json.77.tmp").write_text("left by a killed process")
+    for name in ("step-9.data-00000-of-00001.tempstate123", "step-9.index", "step-9.json.77.tmp"):
+        (run / "checkpoints" / name).write_text("left behind by a killed process")
+    (run / "config.json.77.tmp").write_text("left behind by a killed process")
     train(small, run, dataclasses.replace(RECIPE, epochs=7), resume=True)
     history = directory.read_history(run)
     best = max(history, key=lambda row: row["validation_accuracy"])["epoch"]
@@ -128,82 +120,83 @@ def test_the_newest_and_the_best_checkpoints_are_kept_and_nothing_else(small, tm
 
 
 @pytest.mark.parametrize("suffix", ["index", "data-00000-of-00001", "json"])
-@pytest.mark.parametrize("damage", ["flipped", "truncated", "absent"])
-def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(
-    small, stopped, unbroken, capsys, suffix, damage
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "missing"])
+def test_a_damaged_checkpoint_is_reported_and_the_previous_one_used(
+    small, stopped, uninterrupted, caplog, suffix, damage
 ):
     path = stopped / "checkpoints" / f"step-4.{suffix}"
     content = path.read_bytes()
-    if damage == "absent":
+    if damage == "missing":
         path.unlink()
     elif damage == "truncated":
         path.write_bytes(content[: len(content) // 2])
     else:
         path.write_bytes(content[:99] + bytes([content[99] ^ 1]) + content[100:])
     train(small, stopped, resume=True)
-    reported = capsys.readouterr().err
-    assert ("step-4" in reported) == (suffix != "json" or damage != "absent")  # without a record there is nothing
-    assert variables(stopped, 6) == variables(unbroken, 6) and costs(stopped) == costs(unbroken)
+    assert ("step-4" in caplog.text) == (suffix != "json" or damage != "missing")  # no manifest: no checkpoint
+    assert checkpoint_bytes(stopped, 6) == checkpoint_bytes(uninterrupted, 6)
+    assert epoch_costs(stopped) == epoch_costs(uninterrupted)
 
 
-def test_newer_damaged_checkpoints_do_not_push_out_good_ones(small, stopped, capsys):
+def test_newer_damaged_checkpoints_do_not_displace_good_ones(small, stopped, caplog):
     for step in (100, 200, 300):
         (stopped / f"checkpoints/step-{step}.json").write_text("{}")
         (stopped / f"checkpoints/step-{step}.index").write_text("")
     train(small, stopped, max_steps=5, resume=True)
-    assert capsys.readouterr().err.count("passed over") == 3
-    assert checkpoints.latest_checkpoint(stopped, report=pytest.fail)[1]["step"] == 5
+    assert caplog.text.count("skipping this checkpoint") == 3
+    caplog.clear()
+    assert latest_step(stopped) == 5 and not caplog.text
 
 
-def test_what_a_kill_left_of_a_checkpoint_does_not_spoil_the_next_of_the_same_step(small, stopped):
-    left = stopped / "checkpoints/step-6.data-00000-of-00001.tempstate123"
-    left.write_text("half of it")
+def test_left_over_files_of_a_killed_save_do_not_affect_the_next_save_of_that_step(small, stopped, caplog):
+    left_over = stopped / "checkpoints/step-6.data-00000-of-00001.tempstate123"
+    left_over.write_text("half of it")
     train(small, stopped, resume=True)
-    assert checkpoints.latest_checkpoint(stopped, report=pytest.fail)[1]["step"] == 6
-    assert not left.exists()
+    assert latest_step(stopped) == 6 and not caplog.text
+    assert not left_over.exists()
 
 
-def test_evaluation_passes_over_a_damaged_checkpoint_too(small, unbroken, tmp_path):
-    shutil.copytree(str(unbroken), str(tmp_path / "run"))
+def test_evaluation_skips_a_damaged_checkpoint_too(small, uninterrupted, tmp_path, caplog):
+    shutil.copytree(str(uninterrupted), str(tmp_path / "run"))
     (tmp_path / "run/checkpoints/step-6.index").write_bytes(b"")
-    reported = []
-    with restore_run(tmp_path / "run", reported.append) as (session, model):
+    with restore_run(tmp_path / "run") as (session, model):
         assert session.run(model.global_step) == 3
         evaluate(session, model, small.test)
-    assert "step-6" in reported[0]
+    assert "step-6" in caplog.text
 
 
-def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_again_in_silence(small, stopped):
+def test_a_run_whose_checkpoints_are_all_damaged_is_an_error_and_not_restarted(small, stopped):
     for path in (stopped / "checkpoints").glob("*.json"):
         path.write_text("{}")
-    with pytest.raises(InputError, match="damaged checkpoints only"):
+    with pytest.raises(InputError, match="all checkpoints are damaged"):
         train(small, stopped, resume=True)
 
 
-def test_without_a_checkpoint_it_begins_at_step_0(small, tmp_path, unbroken, capsys):
+def test_resuming_without_a_checkpoint_starts_at_step_0(small, tmp_path, uninterrupted, caplog):
     train(small, tmp_path / "run", RECIPE, resume=True)
-    assert "begins at step 0" in capsys.readouterr().err
-    assert variables(tmp_path / "run", 6) == variables(unbroken, 6)
+    assert "training starts at step 0" in caplog.text
+    assert checkpoint_bytes(tmp_path / "run", 6) == checkpoint_bytes(uninterrupted, 6)
 
 
-def test_the_newest_unfinished_run_is_found(small, tmp_path, monkeypatch):
+def test_the_latest_unfinished_run_is_resumed_by_default(small, tmp_path, monkeypatch):
     monkeypatch.chdir(str(tmp_path))
-    with pytest.raises(InputError, match="no unfinished run"):
+    with pytest.raises(RunNotFound, match="no unfinished run"):
         train(small, resume=True)
     train(small, "runs/done", RECIPE)
     train(small, "runs/cut short", RECIPE, max_steps=1)
     assert train(small, resume=True)["run_dir"] == str(directory.RUNS_DIR / "cut short")
 
 
-def test_a_cost_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoint(small, tmp_path):
+def test_an_infinite_cost_ends_the_run_and_keeps_the_last_good_checkpoint(small, tmp_path, caplog):
     recipe = dataclasses.replace(RECIPE, learning_rate=1e30)
-    with pytest.raises(TrainingFailed, match="no longer finite at step .*lower --learning-rate.*checkpoint of step 0"):
+    message = "became NaN or infinite at step .*lower learning rate.*checkpoint of step 0 is kept"
+    with pytest.raises(TrainingFailed, match=message):
         train(small, tmp_path / "run", recipe)
-    assert checkpoints.latest_checkpoint(tmp_path / "run", report=pytest.fail)[1]["step"] == 0
+    assert latest_step(tmp_path / "run") == 0 and not caplog.text
     assert not (tmp_path / "run" / "result.json").exists()
 
 
-def test_a_checkpoint_says_what_the_run_is(stopped):
-    state = checkpoints.latest_checkpoint(stopped, report=pytest.fail)[1]
+def test_a_checkpoint_records_the_configuration_of_the_run(stopped):
+    state = checkpoints.latest_checkpoint(stopped)[1]
     assert state["config"] == json.loads((stopped / "config.json").read_text())
     assert (state["step"], len(state["history"])) == (4, 1)

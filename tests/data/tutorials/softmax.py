@@ -1,4 +1,5 @@
 """Softmax regression, as people wrote it for TensorFlow 1.x."""
+
 import tensorflow as tf
 from tensorflow.examples.tutorials.mnist import input_data
 
