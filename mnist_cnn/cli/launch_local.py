@@ -147,7 +147,3 @@ def wait_for_all(processes: List[subprocess.Popen], shutdown: GracefulShutdown) 
             for process in processes:
                 process.kill()
         time.sleep(0.05)
-
-
-if __name__ == "__main__":
-    main()

@@ -127,7 +127,7 @@ def test_a_killed_and_restarted_worker_leaves_the_result_bit_identical(clusters,
     wait_for(lambda: has_checkpoint(run_dir, 40), chief)
     worker.kill()
     worker = cluster.start("worker", 1)
-    stdout, stderr = chief.communicate(timeout=60)
+    stdout, stderr = chief.communicate(timeout=120)
     assert chief.returncode == 0 and "NOTICE: lost connection to a task" in stderr, stderr
     assert wait_for_exit(worker) == (0, "")
     assert (result_of(run_dir), stdout) == uninterrupted
@@ -142,7 +142,7 @@ def test_a_killed_and_restarted_chief_leaves_the_result_bit_identical(clusters, 
     chief.kill()
     chief.communicate()
     chief = cluster.start("worker", 0)
-    stdout, stderr = chief.communicate(timeout=60)
+    stdout, stderr = chief.communicate(timeout=120)
     assert chief.returncode == 0, stderr
     assert wait_for_exit(worker) == (0, "")
     assert (result_of(run_dir), stdout) == uninterrupted
