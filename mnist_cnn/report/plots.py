@@ -275,7 +275,7 @@ def activations_tall(shown: Activations) -> Figure:
     stages = _make_stages(shown, map_columns=8, unit_columns=16)
     width = max(3.75, _numbers_width(shown) + 0.15, max(stage.size[0] for stage in stages[:-1]) + 1.25)
     stages_height = sum(max(stage.size[1], 0.9) + 0.28 for stage in stages)
-    figure = Figure([width, stages_height + _kernel_height(shown) + 3.2])
+    figure = Figure([width, stages_height + _kernel_height(shown) + 3.05])
     _add_title(figure, _prediction_title(shown))
     top = 0.6
     for stage in stages:
@@ -286,8 +286,8 @@ def activations_tall(shown: Activations) -> Figure:
     _draw_convolution(figure, shown, 0.15, top)
     top += 0.4 + _kernel_height(shown)
     _add_note(figure, 0.15, top, _CONVOLUTION_NOTE)
-    _draw_pooling(figure, shown, 0.15, top + 1.1)
-    _add_note(figure, 1.55, top + 1.4, _POOLING_NOTE)
+    _draw_pooling(figure, shown, 0.15, top + 0.95)
+    _add_note(figure, 1.55, top + 1.25, _POOLING_NOTE)
     return figure
 
 
@@ -509,7 +509,9 @@ def _add_title(figure: Figure, text: str, size: float = 11) -> None:
 
 
 def _add_note(figure: Figure, left: float, top: float, text: str) -> None:
-    _add_text(figure, left, top, text, size=8, color=FAINT, linespacing=1.4)
+    # Line by line: matplotlib's line spacing varies with the characters in a line.
+    for i, line in enumerate(text.splitlines()):
+        _add_text(figure, left, top + 0.11 + 0.155 * i, line, size=8, color=FAINT, va="baseline")
 
 
 def _add_text(figure: Figure, left: float, top: float, text: str, va: str = "top", **options: Any) -> None:
