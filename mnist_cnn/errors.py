@@ -1,4 +1,4 @@
-"""The errors that users meet. Each message is one line: what is wrong, with which file, what to do."""
+"""Exceptions. Each message is one line: the problem, the file, and a remedy."""
 
 import signal
 from typing import Any, Optional
@@ -36,7 +36,7 @@ class TrainingFailed(RuntimeError):
 
 
 class Stopped(KeyboardInterrupt):
-    """The signal `signum` asked the run to stop. Commands exit with status 128 + `signum`.
+    """The run was stopped by the signal `signum`. Commands exit with status 128 + `signum`.
 
     `run_dir` is the directory from which the run can be resumed, or None.
     """

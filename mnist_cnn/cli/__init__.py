@@ -1,1 +1,1 @@
-"""The commands: one module per verb, and what they share in `command`."""
+"""Commands: one module per verb, and their shared code in `command`."""

@@ -1,1 +1,1 @@
-"""What a run writes: its directory, checkpoints, TensorBoard summaries; and how signals stop it."""
+"""Run directories: files, checkpoints, TensorBoard summaries, and graceful shutdown on signals."""
