@@ -13,7 +13,7 @@ from helpers import one_line_error
 from matplotlib import image
 
 from mnist_cnn import RECIPES, Dataset, InputError, Split, draw_report, model, train
-from mnist_cnn.files import replace_folder
+from mnist_cnn.files import atomic_replace_dir
 from mnist_cnn.recipes import DEFAULT_RECIPES
 from mnist_cnn.report import plots
 from mnist_cnn.run_dir import directory
@@ -257,9 +257,9 @@ def test_a_new_report_replaces_the_old_one(run_dir, small):
 
 
 def test_a_failed_report_leaves_the_old_one_unchanged(tmp_path):
-    replace_folder(tmp_path / "report", {"index.html": b"old"})
+    atomic_replace_dir(tmp_path / "report", {"index.html": b"old"})
     with pytest.raises(FileNotFoundError):
-        replace_folder(tmp_path / "report", {"index.html": b"new", "missing-folder/filters.png": b"new"})
+        atomic_replace_dir(tmp_path / "report", {"index.html": b"new", "missing-folder/filters.png": b"new"})
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
     assert [(path.name, path.read_bytes()) for path in (tmp_path / "report").iterdir()] == [("index.html", b"old")]
 
