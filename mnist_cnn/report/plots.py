@@ -101,7 +101,7 @@ def learning_curve(history: List[Dict[str, Any]], label: str, published_costs: O
     costs.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     costs.yaxis.set_minor_formatter(NullFormatter())
     costs.tick_params(labelbottom=False)
-    costs.legend(loc="upper right")
+    costs.legend(loc="upper right", frameon=True, facecolor=PAPER, edgecolor="none", framealpha=1)
     costs.set_title("average training cost of each epoch (log scale)")
     accuracies.plot(epochs, [row["validation_accuracy"] for row in history], "o-", color=THIS_RUN)
     accuracies.xaxis.set_major_locator(MaxNLocator(15, integer=True))
