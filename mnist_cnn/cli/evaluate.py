@@ -1,21 +1,21 @@
-"""`evaluate`: prints a run's accuracy on the test images of the dataset it was trained on."""
+"""`evaluate`: prints a run's test accuracy."""
 
 import argparse
 from typing import List, Optional
 
 from mnist_cnn.cli.command import Parser, load_run_dataset, load_tensorflow
 
-DESCRIPTION = "Prints a trained run's accuracy on the test images of the dataset it was trained on."
+DESCRIPTION = "Prints a run's accuracy on the test images of the dataset that it was trained on."
 
 
 def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     parser = Parser(prog, DESCRIPTION)
     parser.add_run_dir_argument()
     parser.add_data_arguments()
-    parser.run(evaluate, argv=argv)
+    parser.run(print_accuracy, argv=argv)
 
 
-def evaluate(args: argparse.Namespace) -> None:
+def print_accuracy(args: argparse.Namespace) -> None:
     from mnist_cnn.run_dir import directory
 
     run_dir = args.run_dir or directory.latest_run(completed=True)

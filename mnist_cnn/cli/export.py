@@ -1,11 +1,11 @@
-"""`export`: writes a trained run as a SavedModel and prints the folder it is in."""
+"""`export`: writes a run as a SavedModel and prints the new folder."""
 
 import argparse
 from typing import List, Optional
 
 from mnist_cnn.cli.command import Parser, load_tensorflow
 
-DESCRIPTION = "Writes a trained run as a SavedModel, for TensorFlow Serving and others, and prints the folder it is in."
+DESCRIPTION = "Exports a run as a SavedModel, for TensorFlow Serving and other programs, and prints the new folder."
 
 
 def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
@@ -14,13 +14,13 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         "--export-dir",
         metavar="DIR",
         required=True,
-        help="folder in which the model gets a new numbered folder: DIR/1, or the next number",
+        help="folder for exported models; the new one is written to DIR/1, or the next unused number",
     )
     parser.add_run_dir_argument()
-    parser.run(export, argv=argv)
+    parser.run(export_run, argv=argv)
 
 
-def export(args: argparse.Namespace) -> None:
+def export_run(args: argparse.Namespace) -> None:
     from mnist_cnn.run_dir import directory
 
     run_dir = args.run_dir or directory.latest_run(completed=True)

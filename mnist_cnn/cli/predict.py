@@ -1,104 +1,111 @@
 """`predict`: reads the digits in image files and prints the class and probability of each."""
 
+import argparse
 import contextlib
 import io
 import json
+import logging
 import sys
 from pathlib import Path
-from typing import List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
-from mnist_cnn.cli.command import Parser, load_tensorflow, print_status, suppress_stderr
+from mnist_cnn.cli.command import Parser, load_tensorflow, suppress_stderr
 from mnist_cnn.errors import InputError, NoDigitFound
 
-BATCH_SIZE = 250  # pictures prepared before the network reads them
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mnist_cnn.inference.classifier import Classifier
+
+BATCH_SIZE = 250  # images that are prepared before the network is run on them
+DESCRIPTION = (
+    "Reads the digit in each image file and prints a line `IMAGE: 7 (0.998)`, its class and probability, or "
+    "`IMAGE: no digit found`. A file that cannot be read is reported on stderr; the other files are still read, and "
+    "the exit status is 2."
+)
+
+logger = logging.getLogger(__name__)
 
 
 def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
-    parser = Parser(
-        prog,
-        "Reads digits in picture files: prints a line `IMAGE: 7 (0.998)` for each, the class and its probability. "
-        "A picture without a digit is `IMAGE: no digit found`. What cannot be read is a line on stderr, "
-        "the others are still read, and the exit status is 2.",
-    )
+    parser = Parser(prog, DESCRIPTION)
     add = parser.add_argument
-    add("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, GIF, BMP, TIFF or WebP, of any size and colours")
+    add("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, GIF, BMP, TIFF or WebP file, of any size and colours")
     parser.add_run_dir_argument(
-        "a run, or the folder of an exported model (default: the latest completed run in runs/)"
+        "directory of a run, or folder of an exported model (default: the latest completed run in runs/)"
     )
     add(
         "--json",
         action="store_true",
-        help='print a JSON object a line: {"image": "a.png", "class": 7, "probability": 0.998, "probabilities": '
-        '[...]}, with "class": null where there is no digit, or {"image": "b.png", "error": "..."}',
+        help='print one JSON object per line: {"image": "a.png", "class": 7, "probability": 0.998, "probabilities": '
+        '[...]}; "class": null means that no digit was found; a file that cannot be read gives {"image": "b.png", '
+        '"error": "..."}',
     )
     add(
         "--show",
         metavar="PATH",
-        help="save each picture and beside it what the network saw of it: into the folder PATH, as 0001-NAME.png and "
-        "so on, or of a single IMAGE into PATH where that ends in .png",
+        help="save previews: each image beside the network's input; into the folder PATH as 0001-NAME.png and so on, "
+        "or, for a single IMAGE and a PATH that ends in .png, into that file",
     )
-    parser.run(work, argv=argv)
+    parser.run(predict_images, argv=argv)
 
 
-def work(args):
+def predict_images(args: argparse.Namespace) -> None:
     from mnist_cnn.run_dir import directory
 
     if args.show and args.show.endswith(".png") and len(args.images) > 1:
-        raise InputError(f"--show {args.show} is one file, for {len(args.images)} images: name a folder")
+        raise InputError(f"--show {args.show} is one file, but there are {len(args.images)} images: name a folder")
     folder = args.run_dir or directory.latest_run(completed=True)
     load_tensorflow(args.debug)
     from mnist_cnn import Classifier
 
-    sys.stdout.reconfigure(errors="backslashreplace")  # names of files can be any bytes
-    all_good = True
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may contain bytes that are not text
+    has_errors = False
     with Classifier.load(folder) as classifier:
         for start in range(0, len(args.images), BATCH_SIZE):
-            for line in lines(args, classifier, start):
-                all_good &= "error" not in line
-                say(line, args.json)
-    if not all_good:
+            for result in predict_batch(args, classifier, start):
+                print_result(result, args.json)
+                has_errors |= "error" in result
+    if has_errors:
         sys.exit(2)
 
 
-def lines(args, classifier, start):
-    """For each picture of a batch what --json prints of it, as a dict."""
-    import numpy as np
-
+def predict_batch(args: argparse.Namespace, classifier: "Classifier", start: int) -> List[Dict[str, Any]]:
+    """Returns the results of up to BATCH_SIZE images, from index `start` on, as the dicts that --json prints."""
     from mnist_cnn.inference.preprocessing import prepare
 
-    results, digits = [], []
+    results: List[Dict[str, Any]] = []
+    prepared, digits = [], []
     for number, image in enumerate(args.images[start : start + BATCH_SIZE], start=start + 1):
+        result: Dict[str, Any] = {"image": image}
+        results.append(result)
         try:
             with contextlib.ExitStack() if args.debug else suppress_stderr():
                 digit = prepare(image)
         except NoDigitFound:
-            results.append({"image": image, "class": None})
+            result["class"] = None
         except InputError as error:
-            results.append({"image": image, "error": str(error)})
+            result["error"] = str(error)
         else:
             if args.show:
-                show(image, digit, args.show, number)
-            results.append({"image": image})
+                save_preview(image, digit, args.show, number)
+            prepared.append(result)
             digits.append(digit)
-    if digits:
-        for classes, probabilities in zip(*classifier.predict(np.stack(digits))):
-            result = next(result for result in results if len(result) == 1)
-            result.update(
-                {
-                    "class": int(classes),
-                    "probability": float(probabilities[classes]),
-                    "probabilities": probabilities.tolist(),
-                }
-            )
+    for result, digit_class, probabilities in zip(prepared, *classifier.predict(digits)):
+        result["class"] = int(digit_class)
+        result["probability"] = float(probabilities[digit_class])
+        result["probabilities"] = probabilities.tolist()
     return results
 
 
-def show(image, digit, path, number):
+def save_preview(image: str, digit: "np.ndarray", path: str, number: int) -> None:
+    """Saves the preview of an image: into `path` if it ends in .png, otherwise into the folder `path`."""
     from mnist_cnn.files import atomic_write
-    from mnist_cnn.inference.image_io import side_by_side
+    from mnist_cnn.inference.image_io import draw_preview
 
     file, png = Path(path), io.BytesIO()
-    side_by_side(image, digit).save(png, "PNG")
+    draw_preview(image, digit).save(png, "PNG")
     try:
         if file.suffix != ".png":
             file.mkdir(parents=True, exist_ok=True)
@@ -108,9 +115,10 @@ def show(image, digit, path, number):
         raise InputError(f"--show {file} cannot be written: {error.strerror}") from error
 
 
-def say(result, as_json):
+def print_result(result: Dict[str, Any], as_json: bool) -> None:
+    """Prints the result of one image on stdout, and its error on stderr."""
     if "error" in result:
-        print_status(f"predict.py: error: {' '.join(result['error'].split())}")
+        logger.error("%s", result["error"])
     if as_json:
         print(json.dumps(result), flush=True)
     elif "probability" in result:

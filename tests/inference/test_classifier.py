@@ -1,4 +1,4 @@
-"""A trained run that reads images, and what it exports."""
+"""Classifier, predict.py and export.py: inference on a run and on an exported model."""
 
 import io
 import json
@@ -7,10 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import environment
-from drawings import any_drawing, ink, painted
+from drawings import draw_random, draw_strokes, paint
+from helpers import environment, one_line_error
 from PIL import Image
-from test_scripts import one_line_error
 
 from mnist_cnn import Classifier, InputError, NoDigitFound, Recipe, evaluate, prepare, restore_run, train
 from mnist_cnn.tf1 import tf
@@ -38,18 +37,18 @@ def exported(classifier, tmp_path_factory):
 
 @pytest.fixture
 def files(tmp_path):
-    """Names of two pictures of digits, a blank one, and one that is none."""
-    painted(ink(7), BLACK, WHITE).save(str(tmp_path / "seven.png"))
-    painted(ink(0), WHITE, BLACK).save(str(tmp_path / "zero.jpg"))
+    """Names of two images of digits, a blank image, and a text file. In their folder is also damaged.tif."""
+    paint(draw_strokes(7), BLACK, WHITE).save(str(tmp_path / "seven.png"))
+    paint(draw_strokes(0), WHITE, BLACK).save(str(tmp_path / "zero.jpg"))
     Image.new("L", (50, 50), 200).save(str(tmp_path / "blank.png"))
-    (tmp_path / "text.png").write_text("no picture")
-    strip = io.BytesIO()
-    painted(ink(7), BLACK, WHITE).save(strip, "TIFF", compression="tiff_lzw")
-    (tmp_path / "damaged.tif").write_bytes(strip.getvalue().replace(strip.getvalue()[20:400], b"\xaa" * 380))
+    (tmp_path / "text.png").write_text("no image")
+    tiff = io.BytesIO()
+    paint(draw_strokes(7), BLACK, WHITE).save(tiff, "TIFF", compression="tiff_lzw")
+    (tmp_path / "damaged.tif").write_bytes(tiff.getvalue().replace(tiff.getvalue()[20:400], b"\xaa" * 380))
     return [str(tmp_path / name) for name in ("seven.png", "zero.jpg", "blank.png", "text.png")]
 
 
-def test_it_predicts_what_the_run_predicts(run, classifier, sample):
+def test_predictions_equal_those_of_the_restored_run(run, classifier, sample):
     with restore_run(run) as (session, model):
         expected = evaluate(session, model, sample.test).predictions
     found = classifier.predict(sample.test.images)
@@ -60,7 +59,7 @@ def test_it_predicts_what_the_run_predicts(run, classifier, sample):
     assert (found.probabilities.argmax(axis=1) == found.classes).all()
 
 
-def test_arrays_of_each_form_say_the_same(classifier, sample):
+def test_all_array_forms_give_equal_predictions(classifier, sample):
     images = sample.test.images[:20]
     expected = classifier.predict(images).probabilities
     for same in (
@@ -72,8 +71,8 @@ def test_arrays_of_each_form_say_the_same(classifier, sample):
     ):
         np.testing.assert_allclose(classifier.predict(same).probabilities, expected, atol=1e-6)
     np.testing.assert_allclose(classifier.predict(images[3, ..., 0]).probabilities, expected[3:4], atol=1e-6)
-    for none in (images[:0], []):
-        found = classifier.predict(none)
+    for no_images in (images[:0], []):
+        found = classifier.predict(no_images)
         assert found.classes.shape == (0,) and found.probabilities.shape == (0, 10)
 
 
@@ -93,12 +92,12 @@ def test_arrays_of_each_form_say_the_same(classifier, sample):
     ],
     ids=lambda value: value if isinstance(value, str) else str(value.dtype),
 )
-def test_an_array_that_is_no_image_is_refused(classifier, array, message):
+def test_an_array_of_another_shape_dtype_or_range_is_refused(classifier, array, message):
     with pytest.raises(InputError, match=message):
         classifier.predict(array)
 
 
-def test_pictures_are_read_however_they_come(classifier, files):
+def test_image_files_file_objects_and_pil_images_give_equal_predictions(classifier, files):
     seven, zero, blank, text = files
     expected = classifier.predict(np.stack([prepare(seven), prepare(zero)]))
     found = classifier.predict([seven, zero])
@@ -106,15 +105,51 @@ def test_pictures_are_read_however_they_come(classifier, files):
     with open(seven, "rb") as file:
         content = io.BytesIO(file.read())
     with Image.open(seven) as image:
-        for one in (seven, content, image, [image]):
-            assert classifier.predict(one).classes.tolist() == found.classes[:1].tolist()
+        for source in (seven, content, image, [image]):
+            assert classifier.predict(source).classes.tolist() == found.classes[:1].tolist()
     with pytest.raises(NoDigitFound, match="blank.png: no digit found"):
         classifier.predict([seven, blank])
-    with pytest.raises(InputError, match="text.png is not a picture"):
+    with pytest.raises(InputError, match="text.png is in none of the supported formats"):
         classifier.predict([seven, text])
 
 
-def test_two_classifiers_share_nothing_and_leave_the_process_as_it_was(run, exported, sample):
+def test_feature_maps_are_the_pooled_activations_of_the_run(run, classifier, exported, sample):
+    images, _ = sample.test.batch(slice(0, 1))
+    with restore_run(run) as (session, model):
+        pooled = {name: model.activations[name] for name in ("pool1", "pool2")}
+        expected = session.run(pooled, {model.images: images})
+    with Classifier.load(exported) as loaded:
+        for maps in (classifier.feature_maps(images), loaded.feature_maps(images)):
+            assert {name: values.shape for name, values in maps.items()} == {"pool1": (14, 14, 32), "pool2": (7, 7, 64)}
+            for name, values in maps.items():
+                assert values.dtype == np.float32
+                np.testing.assert_allclose(values, expected[name][0], atol=1e-5)
+
+
+def test_a_network_without_pooling_has_no_feature_maps(small, tmp_path):
+    train(small, tmp_path, Recipe(1, 100, 0.001, 0.8), max_steps=1, model="mlp")
+    with Classifier.load(tmp_path) as classifier:
+        assert classifier.feature_maps(small.test.images[0, ..., 0]) == {}
+        with Classifier.load(classifier.export(tmp_path / "model")) as exported:
+            assert exported.feature_maps(small.test.images[0, ..., 0]) == {}
+
+
+@pytest.mark.slow
+def test_a_model_exported_by_the_other_tensorflow_has_feature_maps(
+    run, classifier, sample, python, other_python, tmp_path
+):
+    export = "from mnist_cnn import Classifier; Classifier.load({!r}).export({!r})"
+    python(export.format(str(run), str(tmp_path / "model")), other_python)
+    image = sample.test.images[0, ..., 0]
+    expected = classifier.feature_maps(image)
+    with Classifier.load(tmp_path / "model") as exported:
+        maps = exported.feature_maps(image)
+    assert set(maps) == {"pool1", "pool2"}
+    for name, values in maps.items():
+        np.testing.assert_allclose(values, expected[name], atol=1e-5)
+
+
+def test_classifiers_have_graphs_and_sessions_of_their_own(run, exported, sample):
     before = tf.get_default_graph()
     with Classifier.load(run) as one, Classifier.load(exported) as two:
         assert (one.predict(sample.test.images[:9]).classes == two.predict(sample.test.images[:9]).classes).all()
@@ -123,7 +158,7 @@ def test_two_classifiers_share_nothing_and_leave_the_process_as_it_was(run, expo
         one.predict(sample.test.images[:9])
 
 
-def test_an_exported_model_equals_the_session(run, exported, sample):
+def test_an_exported_model_predicts_the_same_probabilities(run, exported, sample):
     with restore_run(run) as (session, model):
         images, _ = sample.test.batch(slice(0, 250))
         expected = session.run(model.probabilities, {model.images: images})
@@ -132,7 +167,7 @@ def test_an_exported_model_equals_the_session(run, exported, sample):
             np.testing.assert_allclose(classifier.predict(images).probabilities, expected, atol=1e-6)
 
 
-def test_an_exported_model_has_the_promised_signature_and_nothing_of_training(exported):
+def test_an_exported_model_has_the_documented_signature_and_no_training_ops(exported):
     with tf.Graph().as_default() as graph, tf.Session() as session:
         signature = tf.saved_model.loader.load(session, ["serve"], str(exported)).signature_def["serving_default"]
         described = {
@@ -150,17 +185,17 @@ def test_an_exported_model_has_the_promised_signature_and_nothing_of_training(ex
         assert not any(operation.type.startswith(("Random", "Stateless")) for operation in graph.get_operations())
 
 
-def test_each_export_gets_the_next_number(run, tmp_path):
+def test_each_export_is_written_to_the_next_unused_number(run, tmp_path):
     (tmp_path / "model" / "7").mkdir(parents=True)
     (tmp_path / "model" / "notes").mkdir()
     with Classifier.load(run) as classifier:
         assert [classifier.export(tmp_path / "model").name for _ in range(2)] == ["8", "9"]
-        with Classifier.load(tmp_path / "model") as newest:
-            assert newest.export(tmp_path / "again").name == "1"
+        with Classifier.load(tmp_path / "model") as latest:
+            assert latest.export(tmp_path / "again").name == "1"
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["7", "8", "9", "notes"]
 
 
-def test_an_export_that_fails_leaves_nothing(classifier, tmp_path):
+def test_a_failed_export_leaves_no_files(classifier, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file: the model cannot be written there"):
         classifier.export(tmp_path / "file")
@@ -169,7 +204,7 @@ def test_an_export_that_fails_leaves_nothing(classifier, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_what_is_neither_a_run_nor_a_model_is_one_line(exported, tmp_path):
+def test_a_folder_that_cannot_be_loaded_gives_a_one_line_error(exported, tmp_path):
     def message(folder):
         with pytest.raises(InputError) as caught:
             Classifier.load(folder)
@@ -179,52 +214,54 @@ def test_what_is_neither_a_run_nor_a_model_is_one_line(exported, tmp_path):
 
     assert "is neither a run nor an exported model" in message(tmp_path)
     assert "is neither a run nor an exported model" in message(tmp_path / "nowhere")
-    (tmp_path / "config.json").write_text('{"model": "rnn"}')
-    assert "config.json is damaged" in message(tmp_path)
+    for damaged in ('{"model": "rnn"}', '{"model": []}', "{}", "no JSON"):
+        (tmp_path / "config.json").write_text(damaged)
+        assert "config.json is damaged" in message(tmp_path)
     (tmp_path / "config.json").write_text('{"model": "cnn"}')
-    assert "holds no checkpoint" in message(tmp_path)
+    assert "no checkpoint was written" in message(tmp_path)
     content = (exported / "saved_model.pb").read_bytes()
     (tmp_path / "saved_model.pb").write_bytes(content)
-    assert "is a damaged SavedModel" in message(tmp_path)  # without its variables
+    assert "is a damaged SavedModel" in message(tmp_path)  # the variables are missing
     (tmp_path / "saved_model.pb").write_bytes(content[: len(content) // 2])
     assert "is a damaged SavedModel" in message(tmp_path)
     with tf.Graph().as_default(), tf.Session() as session:
         x = tf.placeholder(tf.float32, [None], name="x")
         tf.saved_model.simple_save(session, str(tmp_path / "other"), {"x": x}, {"y": x + 1})
-    assert "is another SavedModel" in message(tmp_path / "other")
+    assert "is not a model of this project" in message(tmp_path / "other")
 
 
-def test_predict_prints_a_line_for_each_picture(script, run, files, tmp_path):
+def test_predict_prints_one_line_for_each_file(script, run, files, tmp_path):
     damaged = str(tmp_path / "damaged.tif")
     done = script("predict.py", "--run-dir", run, *files, damaged)
     seven, zero, blank, text = files
     lines = done.stdout.splitlines()
     for line, name in zip(lines, (seven, zero)):
-        start, answer = line.rsplit(": ", 1)
-        digit, probability = answer.split(" ")
-        assert start == name and digit in "0123456789" and 0.1 <= float(probability.strip("()")) <= 1
+        image, result = line.rsplit(": ", 1)
+        digit, probability = result.split(" ")
+        assert image == name and digit in "0123456789" and 0.1 <= float(probability.strip("()")) <= 1
     assert lines[2:] == [f"{blank}: no digit found"]
-    of_text, of_damaged = done.stderr.splitlines()  # without what libtiff says by itself
-    assert of_text == f"predict.py: error: {text} is not a picture of the kinds PNG, JPEG, GIF, BMP, TIFF, WEBP"
-    assert of_damaged.startswith(f"predict.py: error: {damaged} is damaged")
+    text_error, damaged_error = done.stderr.splitlines()  # messages of libtiff are suppressed
+    formats = "PNG, JPEG, GIF, BMP, TIFF, WEBP"
+    assert text_error == f"predict.py: error: {text} is in none of the supported formats ({formats})"
+    assert damaged_error.startswith(f"predict.py: error: {damaged} is damaged")
     assert done.returncode == 2
 
 
 @pytest.mark.slow
-def test_predict_answers_machines_by_an_exported_model_and_shows_what_it_saw(script, run, exported, files, tmp_path):
+def test_predict_prints_json_and_saves_previews_for_an_exported_model(script, run, exported, files, tmp_path):
     done = script("predict.py", "--run-dir", exported.parent, "--json", "--show", "shown", *files)
     results = [json.loads(line) for line in done.stdout.splitlines()]
     assert [result["image"] for result in results] == files
     assert results[0]["probability"] == max(results[0]["probabilities"])
     assert results[0]["class"] == np.argmax(results[0]["probabilities"])
-    assert results[2]["class"] is None and "not a picture" in results[3]["error"]
+    assert results[2]["class"] is None and "supported formats" in results[3]["error"]
     assert sorted(path.name for path in (tmp_path / "shown").iterdir()) == ["0001-seven.png", "0002-zero.png"]
     with Image.open(str(tmp_path / "shown" / "0001-seven.png")) as image:
         assert image.size == (580, 280)
 
 
 @pytest.mark.slow
-def test_predict_and_export_take_the_newest_completed_run(script, run, files, tmp_path):
+def test_predict_and_export_use_the_latest_completed_run(script, run, files, tmp_path):
     assert "no completed run" in one_line_error(script("predict.py", files[0]), 2)
     assert "no completed run" in one_line_error(script("export.py", "--export-dir", "model"), 2)
     assert "name a folder" in one_line_error(script("predict.py", "--show", "a.png", *files), 2)
@@ -256,16 +293,16 @@ def test_saved_model_cli_runs_an_exported_model(exported, sample, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_fast_run_reads_fonts(fast_run):
+def test_a_fast_run_reads_95_percent_of_500_digits_drawn_in_fonts(fast_run):
     random = np.random.RandomState(1)
-    pictures, digits = zip(*[any_drawing(random) for _ in range(500)])
+    images, digits = zip(*[draw_random(random) for _ in range(500)])
     with Classifier.load(fast_run) as classifier:
-        assert (classifier.predict(list(pictures)).classes == digits).mean() >= 0.95
+        assert (classifier.predict(list(images)).classes == digits).mean() >= 0.95
 
 
 @pytest.mark.slow
-def test_60000_images_need_little_memory(run, python):
-    said = python(
+def test_60000_images_need_less_than_100_mb(run, python):
+    megabytes = python(
         "import re\nimport numpy as np\nfrom mnist_cnn import Classifier\n"
         f"classifier = Classifier.load({str(run)!r})\n"
         r"def peak(): return int(re.search(r'VmHWM:\s+(\d+)', open('/proc/self/status').read()).group(1)) / 1024"
@@ -275,4 +312,4 @@ def test_60000_images_need_little_memory(run, python):
         "assert len(classifier.predict(images).classes) == 60000\n"
         "print(peak() - before)"
     )
-    assert float(said) < 100  # MB
+    assert float(megabytes) < 100
