@@ -61,7 +61,8 @@ def test_every_public_name_can_be_imported(python):
     python("import mnist_cnn; [getattr(mnist_cnn, name) for name in mnist_cnn.__all__]; from mnist_cnn import *")
 
 
-OPTIONAL = ["PIL", "flask", "matplotlib", "mlxtend", "requests", "scipy", "waitress", "werkzeug"]
+# Without requests, which is optional too: TensorFlow 2 needs it.
+OPTIONAL = ["PIL", "flask", "matplotlib", "mlxtend", "scipy", "waitress", "werkzeug"]
 
 
 def test_the_core_works_without_the_optional_dependencies(python):

@@ -28,7 +28,7 @@ def test_a_network_in_both_tables_trains_resumes_reports_predicts_and_exports(sm
     assert "softmax, 7,840 parameters" in draw_report(run, small).read_text(encoding="utf-8")
     with Classifier.load(run) as classifier:
         np.testing.assert_array_equal(classifier.predict(small.test.images).classes, predictions)
-        assert classifier.feature_maps(small.test.images[0]) == {}
+        assert classifier.feature_maps(small.test.images[:1]) == {}
         exported = classifier.export(tmp_path / "model")
     with Classifier.load(exported) as classifier:
         np.testing.assert_array_equal(classifier.predict(small.test.images).classes, predictions)
