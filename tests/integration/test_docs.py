@@ -61,9 +61,9 @@ def anchors(text):
 
 def broken_links(page):
     """The relative links and images of a Markdown file that lead to no file or no heading."""
-    targets = re.findall(r"\]\(([^)\s]+)\)", remove_code(page.read_text(encoding="utf-8")))
+    links = re.findall(r"\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"", remove_code(page.read_text(encoding="utf-8")))
     broken = []
-    for target in targets:
+    for target in map("".join, links):
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
@@ -99,8 +99,9 @@ def test_a_broken_link_is_found(tmp_path):
         "# A heading, with `code`\n"
         "[good](page.md) [good](#a-heading-with-code) [good](https://example.com/missing) `[code](missing.md)`\n"
         "[bad](missing.md) ![bad](missing.png) [bad](page.md#missing) [bad](#missing)\n"
+        '<img src="missing.gif" width="400" alt="bad">\n'
     )
-    assert broken_links(page) == ["missing.md", "missing.png", "page.md#missing", "#missing"]
+    assert broken_links(page) == ["missing.md", "missing.png", "page.md#missing", "#missing", "missing.gif"]
 
 
 def test_the_korean_commands_are_among_the_english_ones():
