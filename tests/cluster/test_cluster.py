@@ -19,7 +19,10 @@ from helpers import checkpoint_bytes, environment, script_command, start, wait_f
 from mnist_cnn.cli.launch_local import free_addresses
 from mnist_cnn.run_dir import directory
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL and SIGSTOP"),
+]
 
 SMALL_RUN = ["--dataset", "sample", "--epochs", 3, "--cluster-timeout", 20]  # LAST_STEP steps
 LAST_STEP = 120

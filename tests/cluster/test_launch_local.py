@@ -32,6 +32,7 @@ def test_tasks_import_the_same_copy_of_the_package_from_any_directory(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self"), reason="needs /proc and the ps of Linux")
 @pytest.mark.usefixtures("tensorflow_1")
 @pytest.mark.parametrize("event, status", [("a task is killed", 137), ("Ctrl-C", 130), ("Ctrl-C twice", 130)])
 def test_all_tasks_end_with_the_status_of_the_one_that_failed(tmp_path, event, status):

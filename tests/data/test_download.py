@@ -3,6 +3,8 @@
 import functools
 import gzip
 import http.server
+import os
+import re
 import shutil
 import signal
 import struct
@@ -197,7 +199,7 @@ def test_a_download_that_trickles_ends_at_the_total_timeout(bad_server, folder, 
 def test_the_error_names_each_mirror_that_was_tried(bad_server, folder, monkeypatch):
     monkeypatch.delenv("MNIST_MIRROR")
     monkeypatch.setattr(download, "MIRRORS", (bad_server.url("absent"), "http://127.0.0.1:9/"))
-    with pytest.raises(DataNotFound, match=r"/absent/.*HTTP 404.*127\.0\.0\.1:9/.*Connection refused"):
+    with pytest.raises(DataNotFound, match=r"/absent/.*HTTP 404.*127\.0\.0\.1:9/.*refused"):
         load_mnist(folder)
 
 
@@ -226,7 +228,7 @@ def test_files_that_arrive_decompressed_are_stored_decompressed(server, folder):
 
 def test_a_folder_that_cannot_be_written_is_named_in_the_error(server, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file/data"):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / "file" / "data"))):
         load_mnist(tmp_path / "file" / "data", mirror=server.url("good"))
 
 
@@ -246,9 +248,9 @@ def test_two_simultaneous_downloads_both_succeed(server, folder):
 def test_sigkill_during_a_download_leaves_no_partial_file_and_the_next_one_succeeds(server, folder, mnist_dir):
     process = start_download(folder, server.url("middle"))
     assert server.half_sent.wait(60)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+    assert process.returncode == (1 if os.name == "nt" else -signal.SIGKILL)
     assert not folder.exists() or only_whole_files(folder, mnist_dir)
     out, error = start_download(folder, server.url("good")).communicate(timeout=60)
     assert (out, error) == (f"{folder}\n", "")

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from mnist_cnn.tf1 import tf
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="needs os.wait4, which Windows does not have")
 def test_costs_accuracy_and_memory_are_as_documented(mnist_dir, tmp_path):
     # The whole run on the reference, its first epochs on TensorFlow 2, to keep CI short.
     epochs = 15 if tf.__version__.startswith("1.") else 3
@@ -39,7 +41,7 @@ def test_costs_accuracy_and_memory_are_as_documented(mnist_dir, tmp_path):
     accuracy = float(re.fullmatch(r"Accuracy: (\d\.\d{4})", last).group(1))
     assert accuracy >= (0.9885 if epochs == 15 else 0.98)
     if epochs == 15:
-        assert usage.ru_maxrss * 1024 < 0.8e9  # the plain script needs 1.9e9
+        assert usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) < 0.8e9  # the plain script needs 1.9e9
 
 
 def test_fast_reaches_the_published_accuracy_in_two_epochs(fast_run):

@@ -93,6 +93,8 @@ def encode_image(image, file_format="PNG"):
     return file.getvalue()
 
 
+needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self"), reason="needs /proc, which only Linux has")
+needs_posix_signals = pytest.mark.skipif(os.name == "nt", reason="Windows cannot send SIGINT and SIGTERM to a process")
 SEVEN = encode_image(paint(draw_strokes(7), (0, 0, 0), (255, 255, 255)))
 
 
@@ -360,6 +362,7 @@ def test_a_slow_request_times_out_without_delaying_others(server):
 
 
 @pytest.mark.slow
+@needs_posix_signals
 def test_sigterm_during_requests_loses_none(run, images):
     body = json.dumps({"inputs": (images * 30)[:80]}).encode()
     with Server(run) as server, contextlib.ExitStack() as stack:
@@ -384,6 +387,7 @@ def test_sigterm_during_requests_loses_none(run, images):
 
 
 @pytest.mark.slow
+@needs_posix_signals
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_an_idle_server_at_once(run, signum):
     with Server(run) as server, server.open_socket() as silent:
@@ -395,6 +399,7 @@ def test_a_signal_stops_an_idle_server_at_once(run, signum):
 
 
 @pytest.mark.slow
+@needs_proc
 def test_5000_requests_on_128_connections_are_answered_without_leaking_memory(server, images, expected):
     request = encode_post(PREDICT, json.dumps({"inputs": images[:1]}).encode())
     with contextlib.ExitStack() as stack:
@@ -411,6 +416,7 @@ def test_5000_requests_on_128_connections_are_answered_without_leaking_memory(se
 
 
 @pytest.mark.slow
+@needs_proc
 def test_10000_fuzzed_bodies_are_answered_without_leaking_memory(server, images):
     originals = [
         (PREDICT, JSON, json.dumps({"instances": images[:1]}).encode()),
@@ -443,6 +449,7 @@ def test_10000_fuzzed_bodies_are_answered_without_leaking_memory(server, images)
 
 
 @pytest.mark.slow
+@needs_proc
 def test_aborted_and_malformed_requests_leak_no_file_descriptors(server):
     random = np.random.RandomState(2)
     whole = encode_post(PREDICT, b'{"inputs": [1]}')
