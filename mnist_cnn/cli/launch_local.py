@@ -28,11 +28,11 @@ SHUTDOWN_SECS_AFTER_FAILURE = 10
 
 
 class TaskProcess(NamedTuple):
-    process: subprocess.Popen
+    process: "subprocess.Popen[str]"
     output_threads: List[threading.Thread]  # copy its stdout and stderr to those of this process
 
 
-def main(argv: Optional[Sequence[str]] = None, prog: Optional[str] = None) -> None:
+def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     parser = command.Parser(
         prog,
         "Starts all tasks of a cluster on this machine, to try distributed training. Each task runs the train command.",
@@ -117,7 +117,7 @@ def copy_lines(name: str, source: TextIO, target: TextIO) -> None:
         target.flush()
 
 
-def wait_for_all(processes: List[subprocess.Popen], shutdown: GracefulShutdown) -> int:
+def wait_for_all(processes: "List[subprocess.Popen[str]]", shutdown: GracefulShutdown) -> int:
     """Waits until all tasks have exited, and makes them exit after a signal or when the first one has exited.
 
     Args:

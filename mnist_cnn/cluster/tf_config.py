@@ -5,7 +5,8 @@ Does not import TensorFlow.
 
 import json
 import re
-from typing import Any, Dict, List, NamedTuple, Optional
+from dataclasses import dataclass, replace
+from typing import Any, Dict, List, Optional
 
 from mnist_cnn.errors import InputError
 
@@ -14,7 +15,8 @@ _ADDRESS = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 _EXAMPLE = '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
 
 
-class Task(NamedTuple):
+@dataclass(frozen=True)
+class Task:
     """One task of a cluster: one process."""
 
     cluster: Dict[str, List[str]]  # "host:port" of each task, by job
@@ -34,12 +36,12 @@ class Task(NamedTuple):
     @property
     def chief(self) -> "Task":
         """The task that runs the training loop: the chief, or worker 0 if the cluster has no chief job."""
-        return self._replace(job="chief" if "chief" in self.cluster else "worker", index=0)
+        return replace(self, job="chief" if "chief" in self.cluster else "worker", index=0)
 
     @property
     def all_tasks(self) -> List["Task"]:
         """All tasks of the cluster."""
-        return [self._replace(job=job, index=i) for job in JOBS for i in range(len(self.cluster.get(job, [])))]
+        return [replace(self, job=job, index=i) for job in JOBS for i in range(len(self.cluster.get(job, [])))]
 
     @property
     def replicas(self) -> List["Task"]:
@@ -75,7 +77,7 @@ def parse_tf_config(text: str) -> Optional[Task]:
         raise InputError(f"TF_CONFIG needs both 'cluster' and 'task': {_EXAMPLE}")
     cluster = _parse_cluster(cluster)
     job, index = task.get("type"), task.get("index")
-    if not isinstance(job, str) or job not in cluster or index not in range(len(cluster[job])):
+    if not isinstance(job, str) or job not in cluster or index is None or index not in range(len(cluster[job])):
         present = ", ".join(f"{name} 0..{len(addresses) - 1}" for name, addresses in cluster.items())
         raise InputError(f"TF_CONFIG: the task {job} {index!r} is not in the cluster, which has {present}")
     return Task(cluster, job, int(index))
@@ -91,7 +93,7 @@ def _parse_cluster(cluster: Dict[str, Any]) -> Dict[str, List[str]]:
         for address in addresses:
             _check_address(job, address)
     cluster = {job: addresses for job, addresses in cluster.items() if addresses}
-    all_addresses = sum(cluster.values(), [])
+    all_addresses = [address for addresses in cluster.values() for address in addresses]
     duplicates = sorted({address for address in all_addresses if all_addresses.count(address) > 1})
     if duplicates:
         raise InputError(f"TF_CONFIG lists the address {duplicates[0]} twice: each task needs its own address")

@@ -27,7 +27,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Optional, TextIO, Tuple
+from typing import Any, Dict, List, Optional, Set, TextIO, Tuple
 
 from mnist_cnn import __version__
 from mnist_cnn.cluster.tf_config import Task
@@ -328,14 +328,16 @@ class _DeduplicatingStream:
     """
 
     def __init__(self, stream: TextIO):
-        self._stream, self._written, self._incomplete_line = stream, set(), ""
+        self._stream, self._incomplete_line = stream, ""
+        self._written: Set[str] = set()
 
-    def write(self, text: str) -> None:
+    def write(self, text: str) -> int:
         *lines, self._incomplete_line = (self._incomplete_line + text).split("\n")
         for line in lines:
             if line not in self._written:
                 self._written.add(line)
                 self._stream.write(line + "\n")
+        return len(text)
 
     def flush(self) -> None:
         self._stream.flush()
