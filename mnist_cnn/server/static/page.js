@@ -246,7 +246,7 @@ async function fetchPrediction(png) {
       signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
     });
   } catch (error) {
-    throw new Error("The server does not respond. Is it still running?");
+    throw new Error("The server does not respond.");
   }
   const content = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(content.error || `The server returned an error (status ${response.status}).`);
