@@ -119,8 +119,8 @@ def _find_mistakes(session: Any, model: Model, split: Split, predictions: np.nda
 
 def _has_filters(model: Model, weights: List[np.ndarray]) -> bool:
     """Returns whether the first layer is a convolution of the images, with weights [k, k, 1, number of filters]."""
-    size = len(weights[0])
-    return "conv1" in model.activations and weights[0].shape[:-1] == (size, size, 1)
+    size = weights[0].shape[:1]
+    return "conv1" in model.activations and weights[0].shape[:-1] == (*size, *size, 1)
 
 
 def _compute_activations(

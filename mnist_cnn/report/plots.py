@@ -325,7 +325,7 @@ def _make_stages(
     """The image, each layer and the output, in data-flow order.
 
     Args:
-      shown: what is drawn.
+      shown: the activations to draw.
       map_rows, map_columns: the layout of each layer's feature maps; the one that is None follows from the other.
       unit_rows, unit_columns: likewise, of the dense layer's units.
     """
@@ -416,7 +416,7 @@ def _kernel_height(shown: Activations) -> float:
 
 
 def _numbers_width(shown: Activations) -> float:
-    """Inches from the figure's left edge to the right edge of what `_draw_convolution` draws."""
+    """Width of the output of `_draw_convolution`, with a margin on its left, in inches."""
     return 2 * _kernel_height(shown) + 0.97
 
 
