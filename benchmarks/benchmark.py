@@ -250,7 +250,7 @@ def format_table(results: List[Dict[str, Any]]) -> str:
 
 
 def describe_machine() -> str:
-    return f"{os.cpu_count()} x {cpu.name()}, {platform.system()}"
+    return f"{os.cpu_count()} x {cpu.get_name()}, {platform.system()}"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 
-def name() -> str:
+def get_name() -> str:
     """Returns the model name of the CPU, or its architecture where the system does not report the model."""
     model = re.search(r"model name\s*: (.*)", _read_cpuinfo())
     return model.group(1) if model else platform.processor() or platform.machine()

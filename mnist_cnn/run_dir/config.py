@@ -118,7 +118,7 @@ def describe_run(config: RunConfig, dataset: Dataset, tensorflow_version: str) -
         "dataset": {"name": dataset.name, "sha256": dataset.digest()},
         "machine": {
             "tensorflow": tensorflow_version,
-            "cpu": cpu.name(),
+            "cpu": cpu.get_name(),
             "num_cpus": os.cpu_count(),
             "mixed_precision": config.mixed_precision,
         },
