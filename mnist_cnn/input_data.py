@@ -2,6 +2,7 @@
 
 An old tutorial imports it by `from mnist_cnn import input_data`. The behaviour is that of
 tensorflow/examples/tutorials/mnist/input_data.py and contrib/learn/python/learn/datasets/mnist.py in TensorFlow 1.15.
+As there, and unlike in the trainer, an epoch is one pass over the images, and a batch may span two epochs.
 """
 
 from typing import Any, NamedTuple, Optional, Tuple
@@ -45,6 +46,7 @@ class DataSet:
 
     @property
     def num_examples(self) -> int:
+        """The number of images."""
         return len(self._split)
 
     def next_batch(
@@ -56,6 +58,9 @@ class DataSet:
           batch_size: the number of images.
           fake_data: return images that are all 1, of class 0, as TensorFlow did.
           shuffle: take the images in a new random order in each epoch.
+
+        Returns:
+          (images, labels) of `batch_size` images, in the formats of the properties `images` and `labels`.
         """
         if fake_data:
             return DataSet(_make_fake_split(batch_size), self._one_hot, self._dtype, self._reshape).next_batch(

@@ -17,9 +17,9 @@ MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
 )
-CONNECT_TIMEOUT = 4  # seconds until the response must start: both mirrors are given up within 10
+CONNECT_TIMEOUT = 4  # seconds until a response must start; with two mirrors, an error comes within 10
 READ_TIMEOUT = 10  # seconds between two chunks
-DOWNLOAD_TIMEOUT = 300  # seconds for one file, of which the largest has 10 MB
+DOWNLOAD_TIMEOUT = 300  # seconds for one file; the largest has 10 MB
 
 
 class _DownloadError(Exception):
@@ -69,7 +69,7 @@ def download_files(folder: Path, names: List[str], mirror: Optional[str] = None)
 
 
 def _fetch(url: str, name: str) -> bytes:
-    """Downloads a URL with a size limit: that of MNIST's file `name`."""
+    """Downloads a URL with a size limit, the maximum for MNIST's file `name`."""
     try:
         import requests
     except ImportError as error:
@@ -122,7 +122,7 @@ def _fetch(url: str, name: str) -> bytes:
 
 
 def _find_root_cause(error: BaseException) -> str:
-    """Returns the operating system's message, which requests and urllib3 wrap in errors of their own."""
+    """Returns the operating system's message, which requests and urllib3 wrap in several exceptions."""
     cause: Optional[BaseException] = error
     while cause:
         error, cause = cause, cause.__cause__ or cause.__context__

@@ -18,7 +18,7 @@ class IdxFile(NamedTuple):
 
     @property
     def header(self) -> bytes:
-        # Two zero bytes, 8 for unsigned bytes, the rank, then each dimension.
+        """The first bytes: two zero bytes, 8 for unsigned bytes, the rank, then each dimension in 4 bytes."""
         return struct.pack(f">{1 + len(self.shape)}I", 0x800 + len(self.shape), *self.shape)
 
     @property
@@ -69,18 +69,18 @@ def read_idx(file: BinaryIO, source: str, name: str) -> np.ndarray:
         try:  # in one call, which releases the GIL
             content = gzip.decompress(content, expected.size + 1)
         except zlib.error as error:
-            raise _damage_error(source, f"it cannot be decompressed ({error})") from error
+            raise _make_damage_error(source, f"it cannot be decompressed ({error})") from error
         if not gzip.eof and len(content) <= expected.size:
-            raise _damage_error(source, f"it was cut off after {len(content):,} of {expected.size:,} bytes")
+            raise _make_damage_error(source, f"it was cut off after {len(content):,} of {expected.size:,} bytes")
     if not content.startswith(expected.header):
-        raise _damage_error(source, f"it begins with {content[:16]!r}, not with {name}'s header")
+        raise _make_damage_error(source, f"it begins with {content[:16]!r}, not with {name}'s header")
     if len(content) != expected.size:
         size = f"over {expected.size:,}" if len(content) > expected.size else f"{len(content):,}"
-        raise _damage_error(source, f"it holds {size} of {expected.size:,} bytes")
+        raise _make_damage_error(source, f"it holds {size} of {expected.size:,} bytes")
     if hashlib.sha256(content).hexdigest() != expected.sha256:
-        raise _damage_error(source, f"its SHA-256 is not {expected.sha256}")
+        raise _make_damage_error(source, f"its SHA-256 is not {expected.sha256}")
     return np.frombuffer(content, np.uint8, offset=len(expected.header)).reshape(expected.shape)
 
 
-def _damage_error(source: str, reason: str) -> InputError:
-    return InputError(f"{source} is damaged or not MNIST's: {reason}; delete or replace it")
+def _make_damage_error(source: str, reason: str) -> InputError:
+    return InputError(f"{source} is damaged or not MNIST's: {reason}")

@@ -125,3 +125,5 @@ def _read_file(path: Path, name: str) -> np.ndarray:
             return read_idx(file, str(path), name)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except InputError as error:
+        raise InputError(f"{error}; delete or replace it") from error

