@@ -303,7 +303,7 @@ function showPrediction(response) {
 }
 
 function formatPercent(probability) {
-  return probability > 0.9995 && probability < 1 ? "> 99.9 %" : `${(probability * 100).toFixed(1)} %`;
+  return probability > 0.9995 ? "> 99.9 %" : `${(probability * 100).toFixed(1)} %`;
 }
 
 // Announcements to screen readers. The summary follows the end of a stroke and its response.
