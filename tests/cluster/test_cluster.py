@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL and SIGSTOP"),
 ]
 
-SMALL_RUN = ["--dataset", "sample", "--epochs", 3, "--cluster-timeout", 20]  # LAST_STEP steps
+SMALL_RUN = ["--dataset", "sample", "--epochs", 3]  # LAST_STEP steps
 LAST_STEP = 120
 
 
@@ -202,7 +202,8 @@ def test_a_signal_stops_the_run_while_a_task_does_not_respond(clusters, tmp_path
 
 @pytest.mark.usefixtures("tensorflow_1")
 def test_workers_end_with_the_chief(clusters, tmp_path):
-    killed, stopped = (clusters(two_workers(), [*SMALL_RUN, "--run-dir", tmp_path / name]) for name in ("0", "1"))
+    flags = [*SMALL_RUN, "--cluster-timeout", 20, "--run-dir"]
+    killed, stopped = (clusters(two_workers(), [*flags, tmp_path / name]) for name in ("0", "1"))
     pairs = [(cluster.start("worker", 0), cluster.start("worker", 1)) for cluster in (killed, stopped)]
     for (chief, _), signum, name in zip(pairs, (signal.SIGKILL, signal.SIGTERM), ("0", "1")):
         wait_for(lambda name=name: has_checkpoint(tmp_path / name, 0), chief)
