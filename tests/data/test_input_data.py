@@ -12,11 +12,6 @@ from mnist_cnn import InputError, read_data_sets
 from mnist_cnn.tf1 import tf
 
 
-@pytest.fixture(scope="module")
-def mnist(mnist_dir):
-    return read_data_sets(str(mnist_dir), one_hot=True, seed=3)
-
-
 def test_1200_batches_contain_no_image_twice_in_an_epoch(mnist_dir):
     train = read_data_sets(str(mnist_dir), seed=1).train
     assert train.num_examples == 55000
@@ -41,7 +36,7 @@ def test_a_batch_continues_past_the_end_of_an_epoch(mnist_dir):
     assert validation.epochs_completed == 1
 
 
-def test_arguments_have_their_former_effect(mnist_dir):
+def test_arguments_have_the_same_effect_as_in_tensorflow(mnist_dir):
     plain = read_data_sets(str(mnist_dir), dtype=tf.uint8, reshape=False, validation_size=0)
     assert plain.train.num_examples == 60000 and plain.validation.num_examples == 0
     images, labels = plain.test.next_batch(7, shuffle=False)
@@ -53,8 +48,9 @@ def test_arguments_have_their_former_effect(mnist_dir):
         read_data_sets(str(mnist_dir), dtype=np.float64)
 
 
-def test_images_are_converted_once(mnist):
-    assert mnist.test.images is mnist.test.images
+def test_images_are_converted_once(mnist_dir):
+    test = read_data_sets(str(mnist_dir)).test
+    assert test.images is test.images
 
 
 def test_fake_data_needs_no_files(tmp_path):

@@ -1,3 +1,5 @@
+"""Loading, verifying and splitting MNIST and the sample, and the order of the batches."""
+
 import gzip
 import shutil
 import struct
@@ -8,8 +10,9 @@ import pytest
 
 from mnist_cnn import DataNotFound, InputError, load_mnist, load_sample
 from mnist_cnn.data.batching import batch_indices
+from mnist_cnn.data.idx import IDX_FILES
 
-NAMES = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
+NAMES = list(IDX_FILES)
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +91,7 @@ def test_one_flipped_bit_is_detected_in_every_file(copy, name):
         load_mnist(copy)
 
 
-def test_a_flipped_bit_in_a_compressed_file_is_detected(copy):
+def test_one_flipped_bit_in_a_compressed_file_is_detected(copy):
     path = gz_path(copy, "t10k-images-idx3-ubyte")
     altered = bytearray(path.read_bytes())
     altered[len(altered) // 2] ^= 1
