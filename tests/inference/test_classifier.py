@@ -2,8 +2,11 @@
 
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,7 +202,7 @@ def test_a_failed_export_leaves_no_files(classifier, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file: the model cannot be written there"):
         classifier.export(tmp_path / "file")
-    with pytest.raises(InputError, match="Not a directory"):
+    with pytest.raises(InputError, match="Not a directory" if os.name == "posix" else "cannot be written there"):
         classifier.export(tmp_path / "file" / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -265,12 +268,11 @@ def test_predict_and_export_use_the_latest_completed_run(script, run, files, tmp
     assert "no completed run" in one_line_error(script("predict.py", files[0]), 2)
     assert "no completed run" in one_line_error(script("export.py", "--export-dir", "model"), 2)
     assert "name a folder" in one_line_error(script("predict.py", "--show", "a.png", *files), 2)
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "first").symlink_to(run, target_is_directory=True)
+    shutil.copytree(str(run), str(tmp_path / "runs" / "first"))
     assert script("predict.py", files[0], "--show", "one.png").returncode == 0
     assert (tmp_path / "one.png").exists()
     done = script("export.py", "--export-dir", "model")
-    assert (done.stdout, done.stderr) == ("model/1\n", "")
+    assert (done.stdout, done.stderr) == (f"{Path('model', '1')}\n", "")
 
 
 @pytest.mark.slow
@@ -301,6 +303,7 @@ def test_a_fast_run_reads_95_percent_of_500_digits_drawn_in_fonts(fast_run):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self"), reason="needs /proc, which only Linux has")
 def test_60000_images_need_less_than_100_mb(run, python):
     megabytes = python(
         "import re\nimport numpy as np\nfrom mnist_cnn import Classifier\n"

@@ -1,5 +1,6 @@
 """Damaged and oversized image files give a digit or a one-line error, in bounded memory and time."""
 
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,10 @@ from PIL import Image
 
 from mnist_cnn.inference.image_io import MAX_JPEG_PIXELS, MAX_PIXELS
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not os.path.exists("/proc/self"), reason="needs /proc and the memory limit of Linux"),
+]
 
 # Runs in a process with limits: an allocation beyond 1 GB raises MemoryError, and 120 s of CPU time end the process.
 # Times are CPU times, which do not depend on what else the machine does.
