@@ -32,19 +32,26 @@ _LAZY_EXPORTS = {
 # `from mnist_cnn import *` must work without the optional dependencies.
 __all__ = sorted(name for name in _LAZY_EXPORTS if name not in ("prepare", "draw_report"))
 
-if TYPE_CHECKING:
-    from mnist_cnn.data.mnist import Dataset, Split, load_mnist
-    from mnist_cnn.data.sample import load_sample
-    from mnist_cnn.errors import DataNotFound, InputError, NoDigitFound, RunNotFound, Stopped, TrainingFailed
-    from mnist_cnn.evaluation import evaluate
-    from mnist_cnn.inference.classifier import Classifier, Prediction
-    from mnist_cnn.inference.preprocessing import prepare
-    from mnist_cnn.input_data import read_data_sets
-    from mnist_cnn.model import build_model
-    from mnist_cnn.recipes import RECIPES, Augmentation, Recipe
-    from mnist_cnn.report.draw import draw_report
-    from mnist_cnn.run_dir.checkpoints import restore_run
-    from mnist_cnn.trainer import train
+if TYPE_CHECKING:  # `as` marks a name as public for type checkers
+    from mnist_cnn.data.mnist import Dataset as Dataset, Split as Split, load_mnist as load_mnist
+    from mnist_cnn.data.sample import load_sample as load_sample
+    from mnist_cnn.errors import (
+        DataNotFound as DataNotFound,
+        InputError as InputError,
+        NoDigitFound as NoDigitFound,
+        RunNotFound as RunNotFound,
+        Stopped as Stopped,
+        TrainingFailed as TrainingFailed,
+    )
+    from mnist_cnn.evaluation import evaluate as evaluate
+    from mnist_cnn.inference.classifier import Classifier as Classifier, Prediction as Prediction
+    from mnist_cnn.inference.preprocessing import prepare as prepare
+    from mnist_cnn.input_data import read_data_sets as read_data_sets
+    from mnist_cnn.model import build_model as build_model
+    from mnist_cnn.recipes import RECIPES as RECIPES, Augmentation as Augmentation, Recipe as Recipe
+    from mnist_cnn.report.draw import draw_report as draw_report
+    from mnist_cnn.run_dir.checkpoints import restore_run as restore_run
+    from mnist_cnn.trainer import train as train
 
 
 def __getattr__(name: str) -> Any:

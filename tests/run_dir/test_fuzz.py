@@ -7,8 +7,7 @@ import struct
 import tracemalloc
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from mnist_cnn import InputError
 from mnist_cnn.data.idx import IDX_FILES, read_idx
