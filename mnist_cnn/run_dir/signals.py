@@ -8,8 +8,8 @@ from typing import Any, Dict, Optional, Type
 from mnist_cnn.errors import InputError, Stopped, TrainingFailed
 
 # Windows has no SIGHUP; there, Ctrl-Break and closing the console window raise SIGBREAK.
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-SIGNALS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+_SIGNAL_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+SIGNALS = [getattr(signal, name) for name in _SIGNAL_NAMES if hasattr(signal, name)]
 
 _STOPPED_IMMEDIATELY = "stopped immediately; the latest checkpoint is unchanged"
 
