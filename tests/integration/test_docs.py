@@ -40,7 +40,9 @@ def commands(text):
 
 def published_rows(text):
     """The (epoch or accuracy, figures) of each row in the table of the published run."""
-    return re.findall(r"^\| (\d+|\*\*[^|*]+\*\*) \| ([\d.*]+ \| [\d.*]+ \| [\d.*]+) \|$", text, re.MULTILINE)
+    header = r"^\|[^|]+\|[^|]+\| TensorFlow 1\.15\.0 \| TensorFlow 2\.21\.0 \|\n"
+    table = re.search(header + r"(?:\|.*\n)+", text, re.MULTILINE).group()
+    return re.findall(r"^\| (\d+|\*\*[^|*]+\*\*) \| ([\d.*]+ \| [\d.*]+ \| [\d.*]+) \|$", table, re.MULTILINE)
 
 
 def figures(text):
