@@ -23,7 +23,7 @@ def augment(images: np.ndarray, augmentation: Augmentation, seed: int, step: int
       float32 [n, 28, 28, 1] in [0, 1].
     """
     n = len(images)
-    # A 3-element seed, so that this stream never equals the shuffle's [seed, data_pass].
+    # A 3-element seed keeps this stream apart from the shuffle's [seed, data_pass]; docs/design.md has the exception.
     draws = np.random.RandomState([seed, step, 1]).uniform(-1, 1, [6, n, 1]).astype(np.float32)
     angle = np.radians(np.float32(augmentation.rotation)) * draws[0]
     scale_y, scale_x = 1 + np.float32(augmentation.scaling) * draws[1:3]
