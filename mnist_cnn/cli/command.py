@@ -10,12 +10,14 @@ import signal
 import sys
 import warnings
 from types import FrameType
-from typing import Any, Callable, Dict, Iterator, List, NoReturn, Optional, Tuple, Type, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NoReturn, Optional, Tuple, Type, Union
 
 from mnist_cnn import cpu
-from mnist_cnn.data.mnist import Dataset
 from mnist_cnn.errors import DataNotFound, IncompleteData, InputError, RunNotFound, Stopped, TrainingFailed
 from mnist_cnn.run_dir.signals import SIGNALS
+
+if TYPE_CHECKING:  # NumPy is imported when it is needed: --help and wrong arguments do not need it
+    from mnist_cnn.data.mnist import Dataset
 
 # What the user can do about an error, by its class; a text may refer to attributes, as in "{error.run_dir}".
 Hints = Dict[Type[BaseException], str]
@@ -86,7 +88,7 @@ class Parser(argparse.ArgumentParser):
         sys.exit(status)
 
 
-def load_run_dataset(run_dir: Any, args: argparse.Namespace) -> Dataset:
+def load_run_dataset(run_dir: Any, args: argparse.Namespace) -> "Dataset":
     """Loads the Dataset that a run was trained on; `args` has the flags of `add_data_arguments`."""
     from mnist_cnn import load_mnist, load_sample
     from mnist_cnn.run_dir import directory

@@ -4,13 +4,14 @@ import argparse
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Callable, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
 from mnist_cnn.cli.command import Hints, Parser, load_tensorflow, print_status
-from mnist_cnn.data.mnist import Dataset
 from mnist_cnn.errors import DataNotFound, RunNotFound, Stopped, TrainingFailed
 from mnist_cnn.recipes import DEFAULT_RECIPES, RECIPES, check_positive
-from mnist_cnn.run_dir.config import resolve_config
+
+if TYPE_CHECKING:
+    from mnist_cnn.data.mnist import Dataset
 
 DESCRIPTION = (
     "Trains a network, prints the average cost of each epoch and the test accuracy, and writes a run directory. "
@@ -93,6 +94,8 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
+    from mnist_cnn.run_dir.config import resolve_config
+
     check_positive("cluster_timeout", args.cluster_timeout)
     task = read_cluster_task()
     if task and task != task.chief:
@@ -141,7 +144,7 @@ def read_cluster_task() -> Any:
     return parse_tf_config(os.environ["TF_CONFIG"])
 
 
-def choose_dataset(name: str, data_dir: Optional[str], mirror: Optional[str]) -> Callable[[], Dataset]:
+def choose_dataset(name: str, data_dir: Optional[str], mirror: Optional[str]) -> Callable[[], "Dataset"]:
     """Finds or downloads the dataset's files; returns a function that loads it. Prints the fallback notice first."""
     from mnist_cnn import load_mnist, load_sample
     from mnist_cnn.data.mnist import find_mnist
