@@ -45,7 +45,7 @@ import json
 from mnist_cnn import *
 with Classifier.load({folder!r}) as classifier:
     images = load_sample().test.images
-    maps = classifier.feature_maps(images[0])
+    maps = classifier.feature_maps(images[:1])
     print(json.dumps([classifier.predict(images).probabilities.tolist(), [maps[key].tolist() for key in sorted(maps)]]))
 """
 
