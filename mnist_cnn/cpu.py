@@ -24,5 +24,5 @@ def has_bfloat16() -> bool:
 
 def _read_cpuinfo() -> str:
     with contextlib.suppress(OSError):
-        return Path("/proc/cpuinfo").read_text()
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     return ""

@@ -4,8 +4,12 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Dict
+
+# On Windows a rename fails while another process, such as a virus scanner or a reader, has one of the files open.
+_RETRY_SECS = (0.01, 0.1, 0.5) if os.name == "nt" else ()
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -20,7 +24,7 @@ def atomic_write(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(str(temporary), str(path))
+        _replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -42,15 +46,25 @@ def atomic_replace_dir(path: Path, contents: Dict[str, bytes]) -> None:
             atomic_write(new / name, content)
         # os.replace cannot replace a non-empty directory, so the old one is moved away first.
         with contextlib.suppress(FileNotFoundError):
-            os.replace(str(path), str(old))
-        os.replace(str(new), str(path))
+            _replace(path, old)
+        _replace(new, path)
     except BaseException:
         if old.exists() and not path.exists():
-            os.replace(str(old), str(path))
+            _replace(old, path)
         raise
     finally:
         shutil.rmtree(str(temporary), ignore_errors=True)
     fsync_path(path.parent)
+
+
+def _replace(source: Path, target: Path) -> None:
+    for seconds in _RETRY_SECS:
+        try:
+            os.replace(str(source), str(target))
+            return
+        except PermissionError:
+            time.sleep(seconds)
+    os.replace(str(source), str(target))
 
 
 def fsync_path(path: Path) -> None:

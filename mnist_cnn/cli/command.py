@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import ctypes
 import faulthandler
+import io
 import logging
 import os
 import signal
@@ -74,6 +75,9 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--debug", action="store_true", help="show tracebacks and all messages of TensorFlow")
         args = self.parse_args(argv)
         _print_log_records(self.prog)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # The name of a file may have characters that the encoding of stdout lacks, such as cp1252 on Windows.
+            sys.stdout.reconfigure(errors="backslashreplace")
         for signum in SIGNALS:
             if signum != signal.SIGINT and signal.getsignal(signum) == signal.SIG_DFL:  # not under nohup
                 signal.signal(signum, _raise_stopped)
@@ -122,6 +126,9 @@ def suppress_stderr() -> Iterator[None]:
 
     TensorFlow 2 does so while it loads, and libtiff for damaged files; no setting of theirs prevents it.
     """
+    if os.name == "nt" and sys.version_info < (3, 10):  # there, printing to a console fails afterwards: bpo-30555
+        yield
+        return
     with os.fdopen(os.dup(2), "w") as stderr, open(os.devnull, "w") as devnull:
         faulthandler.enable(stderr)  # a crash, as of TensorFlow on a CPU without AVX, is still reported
         os.dup2(devnull.fileno(), 2)

@@ -6,6 +6,7 @@ lines of the tasks are prefixed with the task name.
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import time
 from argparse import Namespace
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, TextIO
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, TextIO
 
 import mnist_cnn
 from mnist_cnn.cli import command
@@ -25,6 +26,10 @@ from mnist_cnn.run_dir.signals import GracefulShutdown
 # Seconds for the tasks to exit by themselves. Then they are killed; checkpoints make that safe.
 SHUTDOWN_SECS = 60
 SHUTDOWN_SECS_AFTER_FAILURE = 10
+# Options with which Ctrl-C reaches only this process, which forwards it to the chief.
+_OWN_PROCESS_GROUP: Dict[str, Any] = (
+    {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if sys.platform == "win32" else {"start_new_session": True}
+)
 
 
 class TaskProcess(NamedTuple):
@@ -87,7 +92,8 @@ def start_task(cluster: Dict[str, List[str]], job: str, index: int, flags: Seque
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # Ctrl-C then reaches only this process, which forwards it to the chief
+        errors="replace",
+        **_OWN_PROCESS_GROUP,
     )
     name = "chief" if (job, index) == ("worker", 0) else f"{job} {index}"
     threads = [
@@ -134,9 +140,8 @@ def wait_for_all(processes: "List[subprocess.Popen[str]]", shutdown: GracefulShu
         if len(exited) == len(processes):
             return status if status >= 0 else 128 - status
         if shutdown.signum and not signal_forwarded:
-            # The chief saves, and makes the others exit. On Windows the console sends Ctrl-C to every task.
-            if os.name == "posix":
-                processes[0].send_signal(shutdown.signum)
+            # The chief saves, and makes the others exit. Windows can send only Ctrl-Break to a process group.
+            processes[0].send_signal(signal.CTRL_BREAK_EVENT if sys.platform == "win32" else shutdown.signum)
             signal_forwarded = True
         if deadline is None and (shutdown.signum or exited):
             deadline = time.monotonic() + (SHUTDOWN_SECS_AFTER_FAILURE if status else SHUTDOWN_SECS)

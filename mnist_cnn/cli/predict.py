@@ -2,9 +2,11 @@
 
 import argparse
 import contextlib
+import glob
 import io
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
@@ -53,14 +55,14 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
 def predict_images(args: argparse.Namespace) -> None:
     from mnist_cnn.run_dir import directory
 
+    if os.name == "nt":
+        args.images = expand_wildcards(args.images)
     if args.show and args.show.endswith(".png") and len(args.images) > 1:
         raise InputError(f"--show {args.show} is one file, but there are {len(args.images)} images: name a folder")
     folder = args.run_dir or directory.latest_run(completed=True)
     load_tensorflow(args.debug)
     from mnist_cnn import Classifier
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may contain bytes that are not text
     has_errors = False
     with Classifier.load(folder) as classifier:
         for start in range(0, len(args.images), BATCH_SIZE):
@@ -69,6 +71,13 @@ def predict_images(args: argparse.Namespace) -> None:
                 has_errors |= "error" in result
     if has_errors:
         sys.exit(2)
+
+
+def expand_wildcards(images: List[str]) -> List[str]:
+    """Replaces wildcards such as `*.png` by file names, which cmd and PowerShell leave to the command."""
+    return [
+        path for image in images for path in ([image] if os.path.exists(image) else sorted(glob.glob(image)) or [image])
+    ]
 
 
 def predict_batch(args: argparse.Namespace, classifier: "Classifier", start: int) -> List[Dict[str, Any]]:

@@ -1,8 +1,10 @@
 """`serve`: demo page and TensorFlow Serving's REST API."""
 
 import argparse
+import contextlib
 import gc
 import logging
+import mimetypes
 import os
 import signal
 import sys
@@ -45,6 +47,11 @@ def serve(args: argparse.Namespace) -> None:
     folder = args.run_dir or directory.latest_run(completed=True)
     # The server prepares images in several threads already. One BLAS thread for each halves the CPU time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if os.name == "nt":
+        # Windows takes media types from the registry, where .js may be text/plain, which browsers do not run.
+        mimetypes.add_type("text/javascript", ".js")
+        mimetypes.add_type("text/css", ".css")
+    raise_open_file_limit()
     load_tensorflow(args.debug)
     if not args.debug:
         logging.getLogger("waitress").setLevel(logging.ERROR)  # at lower levels, waitress logs every queued request
@@ -65,3 +72,13 @@ def serve(args: argparse.Namespace) -> None:
         # some get no response in time.
         sys.setswitchinterval(1e-4)
         server.run()
+
+
+def raise_open_file_limit() -> None:
+    """Allows more open files than the server's connections need: macOS allows 256 by default."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # Windows has no such limit
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < 1024:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))

@@ -283,7 +283,8 @@ def _start_server(task: Task, timeout: float) -> Any:
     try:
         # gRPC logs a message of its own if the port is in use, therefore it is checked first.
         with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if os.name == "posix":  # on Windows, it lets two processes use one port
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("", int(task.address.rsplit(":", 1)[1])))
         config = tf.ConfigProto(operation_timeout_in_ms=int(1000 * timeout / 4))
         return tf.train.Server(task.cluster, task.job, task.index, config=config)

@@ -69,4 +69,5 @@ def batch_indices(size: int, batch_size: int, seed: int, step: int) -> np.ndarra
 @functools.lru_cache(maxsize=2)
 def _permutation(size: int, seed: int, data_pass: int) -> np.ndarray:
     # RandomState's streams are frozen; those of default_rng may change between NumPy versions.
-    return np.random.RandomState([seed, data_pass]).permutation(size)
+    permutation = np.random.RandomState([seed, data_pass]).permutation(size)
+    return permutation.astype(np.int64, copy=False)  # before NumPy 2, it is int32 on Windows

@@ -3,6 +3,7 @@
 import io
 import os
 import threading
+import time
 from pathlib import Path
 from typing import List, Optional
 
@@ -106,9 +107,9 @@ def _fetch(url: str, name: str) -> bytes:
 
     # In a thread, because requests has no timeout for DNS or for the whole transfer.
     threading.Thread(target=fetch, daemon=True).start()
-    if not response_started.wait(CONNECT_TIMEOUT):
+    if not _wait(response_started, CONNECT_TIMEOUT):
         raise _MirrorUnreachable(f"no response within {CONNECT_TIMEOUT} seconds")
-    if not done.wait(DOWNLOAD_TIMEOUT):
+    if not _wait(done, DOWNLOAD_TIMEOUT):
         raise _MirrorUnreachable(f"not complete after {DOWNLOAD_TIMEOUT} seconds")
     if not errors:
         return content.getvalue()
@@ -119,6 +120,16 @@ def _fetch(url: str, name: str) -> bytes:
         raise _DownloadError(f"HTTP {failure.response.status_code} {failure.response.reason}")
     unreachable = isinstance(failure, (requests.ConnectionError, requests.Timeout))
     raise (_MirrorUnreachable if unreachable else _DownloadError)(_find_root_cause(failure))
+
+
+def _wait(event: threading.Event, seconds: float) -> bool:
+    """Waits until the event is set or the time is over; returns whether it is set."""
+    # In short parts, because Ctrl-C does not interrupt a wait on Windows.
+    deadline = time.monotonic() + seconds
+    while not event.wait(max(0, min(0.2, deadline - time.monotonic()))):
+        if time.monotonic() >= deadline:
+            return False
+    return True
 
 
 def _find_root_cause(error: BaseException) -> str:

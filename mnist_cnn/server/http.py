@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import time
 from typing import Any, Callable
 
@@ -176,6 +177,13 @@ class Server(TcpWSGIServer):
         except (OSError, OverflowError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise CannotListen(f"cannot listen at {host}, port {port} ({reason})") from error
+
+    def set_reuse_addr(self) -> None:
+        """Allow a restart at once, but no second server on this port, which SO_REUSEADDR allows on Windows."""
+        if sys.platform == "win32":
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            super().set_reuse_addr()
 
     def stop(self) -> None:
         """Make `run` return. May be called in a signal handler or in another thread."""
