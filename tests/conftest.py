@@ -111,3 +111,8 @@ def other_python():
 @pytest.fixture(autouse=True)
 def no_public_mirror(monkeypatch):
     monkeypatch.setenv("MNIST_MIRROR", UNREACHABLE_MIRROR)
+
+
+def pytest_collection_modifyitems(items):
+    # The longest file first: otherwise one process runs it alone at the end, while the other has nothing to do.
+    items.sort(key=lambda item: item.path.name != "test_published_run.py")
