@@ -1,6 +1,7 @@
 """Fixtures that several test files share. Plain functions are in helpers.py."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,7 +75,7 @@ def script(tmp_path):
     """Runs a script as a user does, in an empty folder, without MNIST unless it is named."""
 
     def run(name, *arguments, **variables):
-        return subprocess.run(
+        done = subprocess.run(
             script_command(name, *arguments),
             cwd=str(tmp_path),
             env=environment(XDG_CACHE_HOME=str(tmp_path / "cache"), **variables),
@@ -82,6 +83,10 @@ def script(tmp_path):
             capture_output=True,
             text=True,
         )
+        # TensorFlow 2.20 logs these two lines at the first session.run, at any TF_CPP_MIN_LOG_LEVEL.
+        tensorflows_lines = r"(?m)^(WARNING: All log messages before absl|I0000 .*mlir_graph_opt).*\n"
+        done.stderr = re.sub(tensorflows_lines, "", done.stderr)
+        return done
 
     return run
 
