@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 _LAZY_EXPORTS = {
     "Dataset": "data.mnist",
     "Split": "data.mnist",
+    "load_idx": "data.mnist",
     "load_mnist": "data.mnist",
     "load_sample": "data.sample",
     "read_data_sets": "input_data",
@@ -33,7 +34,12 @@ _LAZY_EXPORTS = {
 __all__ = sorted(name for name in _LAZY_EXPORTS if name not in ("prepare", "draw_report"))
 
 if TYPE_CHECKING:  # `as` marks a name as public for type checkers
-    from mnist_cnn.data.mnist import Dataset as Dataset, Split as Split, load_mnist as load_mnist
+    from mnist_cnn.data.mnist import (
+        Dataset as Dataset,
+        Split as Split,
+        load_idx as load_idx,
+        load_mnist as load_mnist,
+    )
     from mnist_cnn.data.sample import load_sample as load_sample
     from mnist_cnn.errors import (
         DataNotFound as DataNotFound,

@@ -16,6 +16,10 @@ class IncompleteData(InputError):
     """Some of the dataset's files are missing."""
 
 
+class OtherData(InputError):
+    """A file is a valid IDX file, but not MNIST's."""
+
+
 class RunNotFound(InputError):
     """There is no run to resume, or no completed run to read."""
 

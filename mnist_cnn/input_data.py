@@ -5,11 +5,15 @@ tensorflow/examples/tutorials/mnist/input_data.py and contrib/learn/python/learn
 As there, and unlike in the trainer, an epoch is one pass over the images, and a batch may span two epochs.
 """
 
+import logging
 from typing import Any, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from mnist_cnn.data.mnist import VALIDATION_SIZE, Split, load_mnist
+from mnist_cnn.data.mnist import VALIDATION_SIZE, Split, load_idx, load_mnist
+from mnist_cnn.errors import OtherData
+
+logger = logging.getLogger(__name__)
 
 
 class DataSet:
@@ -110,8 +114,12 @@ def read_data_sets(
     reshape: bool = True,
     validation_size: int = VALIDATION_SIZE,
     seed: Optional[int] = None,
+    source_url: Optional[str] = None,
 ) -> Datasets:
     """Loads MNIST from `train_dir`; downloads missing files into it.
+
+    Other data in MNIST's form, such as Fashion-MNIST, are read if all four files are in `train_dir`; a warning is
+    logged about them.
 
     Args:
       train_dir: the folder of the four IDX files.
@@ -119,21 +127,27 @@ def read_data_sets(
       one_hot: labels are float64 [N, 10]; otherwise uint8 [N].
       dtype: np.float32 for images in [0, 1], or np.uint8 for images in 0..255.
       reshape: images are [N, 784]; otherwise [N, 28, 28, 1].
-      validation_size: how many of the 60,000 training images, from the first, form the validation split.
+      validation_size: how many of the training images, from the first, form the validation split.
       seed: random seed of the batches' order; default: a new one for each call.
+      source_url: the URL from which missing files are downloaded, which must be MNIST's; default: as `load_mnist`.
 
     Returns:
       train, validation and test, each a DataSet.
 
     Raises:
-      InputError (a ValueError): MNIST cannot be found or downloaded, or a file is damaged; see `load_mnist`.
+      InputError (a ValueError): MNIST cannot be found or downloaded, or a file is damaged; see `load_mnist` and
+        `load_idx`.
       TypeError: another dtype is requested.
     """
     if fake_data:
         splits = [_make_fake_split(10000)] * 3
     else:
-        mnist = load_mnist(train_dir, validation_size=validation_size)
-        splits = [mnist.train, mnist.validation, mnist.test]
+        try:
+            dataset = load_mnist(train_dir, source_url, validation_size)
+        except OtherData:
+            dataset = load_idx(train_dir, validation_size)
+            logger.warning("the data are not MNIST, but the IDX files in %s", dataset.folder)
+        splits = [dataset.train, dataset.validation, dataset.test]
     return Datasets(*(DataSet(split, one_hot, dtype, reshape, seed) for split in splits))
 
 

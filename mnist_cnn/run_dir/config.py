@@ -39,6 +39,7 @@ class RunConfig:
     checkpoint_secs: float
     mixed_precision: bool
     dataset_name: Optional[str]  # of the resumed run; None for a new run
+    dataset_folder: Optional[str]  # of the resumed run, for the dataset "idx"
 
 
 def resolve_config(
@@ -87,6 +88,7 @@ def resolve_config(
         checkpoint_secs=checkpoint_secs,
         mixed_precision=mixed_precision,
         dataset_name=saved_config["dataset"]["name"] if saved_config else None,
+        dataset_folder=saved_config["dataset"].get("folder") if saved_config else None,
     )
 
 
@@ -102,8 +104,9 @@ def recipe_from_config(config: Dict[str, Any]) -> Tuple[str, Recipe, int]:
             values["augmentation"] = Augmentation(**values["augmentation"])
         recipe = Recipe(**values)
         check_int("seed", seed, 0, MAX_SEED)
-        if not (isinstance(model, str) and isinstance(config["dataset"]["name"], str)):
-            raise TypeError("the names of model and dataset must be strings")
+        names = model, config["dataset"]["name"], config["dataset"].get("folder", "")
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("model, dataset and its folder must be strings")
         return model, recipe, seed
     except (KeyError, TypeError, ValueError) as error:  # InputError is a ValueError
         raise InputError(f"invalid config.json ({error!r:.99}): start a new run") from error
@@ -115,7 +118,11 @@ def describe_run(config: RunConfig, dataset: Dataset, tensorflow_version: str) -
         "model": config.model,
         "recipe": asdict(config.recipe),
         "seed": config.seed,
-        "dataset": {"name": dataset.name, "sha256": dataset.digest()},
+        "dataset": {
+            "name": dataset.name,
+            "sha256": dataset.digest(),
+            **({"folder": dataset.folder} if dataset.folder else {}),
+        },
         "machine": {
             "tensorflow": tensorflow_version,
             "cpu": cpu.get_name(),

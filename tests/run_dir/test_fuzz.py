@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from mnist_cnn import InputError
-from mnist_cnn.data.idx import IDX_FILES, read_idx
+from mnist_cnn.data.idx import IDX_FILES, read_idx, read_mnist_file
+from mnist_cnn.data.package_index import read_csv
 from mnist_cnn.run_dir import checkpoints, directory
 from mnist_cnn.run_dir.config import resolve_config
 
@@ -60,13 +61,36 @@ HEADERS = st.binary(max_size=64) | st.builds(
 @fuzz
 @given(NAMES, HEADERS)
 def test_idx(name, content):
-    assert succeeds_or_one_line_error(read_idx, io.BytesIO(content), "the file", name) is None
+    assert succeeds_or_one_line_error(read_mnist_file, io.BytesIO(content), "the file", name) is None
 
 
 @fuzz
 @given(NAMES, st.binary(max_size=64).map(lambda rest: b"\x1f\x8b" + rest) | HEADERS.map(gzip.compress).flatmap(altered))
 def test_gzip(name, content):
-    assert succeeds_or_one_line_error(read_idx, io.BytesIO(content), "the file", name) is None
+    assert succeeds_or_one_line_error(read_mnist_file, io.BytesIO(content), "the file", name) is None
+
+
+IMAGES = struct.pack(">4I", 0x803, 3, 2, 2) + bytes(range(12))
+
+
+@fuzz
+@given(
+    st.sampled_from([1, 3]),
+    HEADERS | altered(IMAGES) | altered(gzip.compress(IMAGES)) | altered(IMAGES).map(gzip.compress),
+)
+def test_idx_of_other_data(rank, content):
+    array = succeeds_or_one_line_error(read_idx, io.BytesIO(content), "the file", rank)
+    assert array is None or array.ndim == rank
+
+
+ROWS = "\n".join(["label,pixels"] + [",".join(str(i % 256) for i in range(785))] * 2).encode()
+
+
+@fuzz
+@given(altered(ROWS) | st.binary(max_size=200) | st.text("0123456789,.-e \n", max_size=200).map(str.encode))
+def test_csv(content):
+    table = succeeds_or_one_line_error(read_csv, io.BytesIO(content), 2)
+    assert table is None or table.shape == (2, 785)
 
 
 JSON = st.recursive(
