@@ -216,7 +216,7 @@ def _largest_wheel(folder: Path) -> int:
 
 
 def _find_reason(log: str) -> str:
-    """Returns the first error in pip's output, or its last line."""
+    """Returns the first error in pip's output, or its last line, which ends a traceback."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [line[len("ERROR: ") :] for line in lines if line.startswith("ERROR: ")]
+    errors = [line[len("ERROR: ") :] for line in lines if line.startswith("ERROR: ") and line != "ERROR: Exception:"]
     return (errors or lines[-1:] or ["pip failed"])[0][:200]
