@@ -2,11 +2,12 @@
 
 import argparse
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
-from mnist_cnn.cli.command import Hints, Parser, load_tensorflow, print_status
+from mnist_cnn.cli.command import Hints, Parser, flush_or_discard, load_tensorflow, print_status
 from mnist_cnn.errors import DataNotFound, RunNotFound, Stopped, TrainingFailed
 from mnist_cnn.recipes import DEFAULT_RECIPES, RECIPES, check_positive
 
@@ -133,6 +134,7 @@ def train(args: argparse.Namespace) -> None:
     if dataset.name == "sample":
         print_status("This accuracy is over the sample's 500 test digits: do not compare it with MNIST's.")
     print_status(f"The run is in {result['run_dir']}")
+    flush_or_discard(sys.stdout)  # the results are files: if stdout cannot be written, that is no failure
 
 
 def read_cluster_task() -> Any:
