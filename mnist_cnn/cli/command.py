@@ -160,12 +160,19 @@ def load_tensorflow(debug: bool) -> None:
     """Imports TensorFlow, silenced unless `debug`. Takes seconds: call it after argument validation."""
     _keep_freed_memory()
     _configure_intel_mkl_build()
+    if not has_home():
+        os.environ.setdefault("KERAS_HOME", os.devnull)  # otherwise Keras makes a folder named "~" for its settings
     if not debug:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         warnings.simplefilter("ignore")
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with contextlib.ExitStack() if debug else suppress_stderr():
         import mnist_cnn.tf1  # noqa: F401
+
+
+def has_home() -> bool:
+    """Returns whether this user has a home directory."""
+    return os.path.expanduser("~") != "~"
 
 
 def print_status(*lines: str) -> None:
