@@ -99,6 +99,8 @@ def train(args: argparse.Namespace) -> None:
 
     check_positive("cluster_timeout", args.cluster_timeout)
     task = read_cluster_task()
+    if task and task.job == "evaluator":
+        return print_status("NOTICE: this task is an evaluator. It has nothing to do, because the chief evaluates.")
     if task and task != task.chief:
         load_tensorflow(args.debug)
         from mnist_cnn.cluster.training import run_worker
