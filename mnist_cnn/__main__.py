@@ -1,7 +1,11 @@
 """`python -m mnist_cnn VERB`: the commands of the installed package."""
 
+import argparse
 import importlib
 import sys
+
+from mnist_cnn.cli.command import Parser
+from mnist_cnn.errors import InputError
 
 VERBS = {
     "download": "download and verify MNIST",
@@ -18,13 +22,15 @@ USAGE = "usage: python -m mnist_cnn VERB ...\n\n" + "\n".join(f"  {verb:13}{text
 
 def main() -> None:
     verb, argv = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
-    if verb in ("-h", "--help"):
-        print(f"{USAGE}\n\n`python -m mnist_cnn VERB --help` lists the flags of a verb.")
-    elif verb not in VERBS:
-        print(f"mnist_cnn: error: unknown verb {verb!r}; choose from {', '.join(VERBS)}", file=sys.stderr)
-        sys.exit(2)
-    else:
+    if verb in VERBS:
         importlib.import_module(f"mnist_cnn.cli.{verb}").main(argv, f"mnist_cnn {verb}")
+
+    def print_usage(_: argparse.Namespace) -> None:
+        if verb not in ("-h", "--help"):
+            raise InputError(f"unknown verb {verb!r}; choose from {', '.join(VERBS)}")
+        print(f"{USAGE}\n\n`python -m mnist_cnn VERB --help` lists the flags of a verb.")
+
+    Parser("mnist_cnn", "").run(print_usage, argv=[])
 
 
 if __name__ == "__main__":

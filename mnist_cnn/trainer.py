@@ -98,6 +98,7 @@ class Trainer:
         self.saved_at = time.monotonic()
         self.checkpoint_seconds = 0.0
         self.save_error: Optional[OSError] = None  # of the latest attempt to save
+        self.stdout_failed = False
 
     def run(self) -> Dict[str, Any]:
         """Trains, evaluates and writes the run directory; returns and raises as `train` does."""
@@ -160,7 +161,7 @@ class Trainer:
         except OSError as error:
             raise TrainingFailed(f"the run cannot be saved, so it does not start: {error}") from error
         for row in self.state.history:
-            print_line(format_epoch(row))
+            self.print_line(format_epoch(row))
 
     def run_loop(self) -> None:
         """Trains until the last step, or until a signal asks to stop."""
@@ -184,7 +185,7 @@ class Trainer:
                     if self.save_error:
                         logger.warning("%s; continuing, will retry at the next checkpoint", self.save_error)
                 if end_of_epoch:
-                    print_line(format_epoch(state.history[-1]))
+                    self.print_line(format_epoch(state.history[-1]))
 
             if self.saved_step != state.step:
                 self.try_to_save()
@@ -267,7 +268,7 @@ class Trainer:
             "checkpoint_seconds": self.checkpoint_seconds,
             "run_dir": str(self.run_dir),
         }
-        print_line(f"Accuracy: {test_accuracy:.4f}")
+        self.print_line(f"Accuracy: {test_accuracy:.4f}")
         try:
             directory.write_json(self.run_dir, "result.json", result)
         except OSError as error:
@@ -285,8 +286,20 @@ class Trainer:
             unit=" images",
             unit_scale=True,
             leave=False,
-            disable=None,  # show it on terminals only
+            disable=None if sys.stderr else True,  # show it on terminals only; pythonw has no stderr
         )
+
+    def print_line(self, line: str) -> None:
+        """Prints to stdout, above the progress bar and flushed for pipes."""
+        if not sys.stdout:  # as under pythonw
+            return
+        try:
+            tqdm.write(line, file=sys.stdout)
+            sys.stdout.flush()
+        except (OSError, ValueError) as error:  # its reader is gone, the disk is full, or it is closed
+            if not self.stdout_failed:
+                logger.warning("stdout cannot be written (%s); the run continues in %s", error, self.run_dir)
+            self.stdout_failed = True
 
     def not_finite_error(self, name: str) -> TrainingFailed:
         return TrainingFailed(
@@ -297,9 +310,3 @@ class Trainer:
 
 def format_epoch(row: Dict[str, Any]) -> str:
     return f"Epoch: {row['epoch']:04d} Avg. cost = {row['avg_cost']:.3f}"
-
-
-def print_line(line: str) -> None:
-    """Prints to stdout, above the progress bar and flushed for pipes."""
-    tqdm.write(line, file=sys.stdout)
-    sys.stdout.flush()

@@ -140,3 +140,19 @@ def test_an_argument_out_of_range_is_an_error_that_gives_the_range(small, tmp_pa
     with pytest.raises(InputError, match=f"{name} is .*{allowed}"):
         train(small, tmp_path / "run", Recipe(**{**recipe, **({name: value} if not others else {})}), **others)
     assert not (tmp_path / "run").exists()
+
+
+def test_training_works_in_a_process_without_stdout_and_stderr(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)  # as under pythonw
+    monkeypatch.setattr("sys.stderr", None)
+    result = train(small, tmp_path / "run", RECIPE)
+    assert result["completed"] and json.loads((tmp_path / "run" / "result.json").read_text()) == result
+
+
+def test_training_continues_if_stdout_cannot_be_written_and_says_so_once(small, tmp_path, monkeypatch, caplog):
+    closed = open(str(tmp_path / "closed"), "w")
+    closed.close()
+    monkeypatch.setattr("sys.stdout", closed)
+    assert train(small, tmp_path / "run", RECIPE)["completed"]
+    (notice,) = caplog.messages
+    assert "stdout cannot be written (I/O operation on closed file" in notice and str(tmp_path / "run") in notice

@@ -11,7 +11,7 @@ import signal
 import sys
 import warnings
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NoReturn, Optional, Tuple, Type, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NoReturn, Optional, TextIO, Tuple, Type, Union
 
 from mnist_cnn import cpu
 from mnist_cnn.errors import DataNotFound, IncompleteData, InputError, RunNotFound, Stopped, TrainingFailed
@@ -35,8 +35,8 @@ class Parser(argparse.ArgumentParser):
         self.hints: Hints = {}
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
-        raise AssertionError("unreachable")
+        print_status(f"{self.prog}: error: {message} (see {self.prog} --help)")
+        sys.exit(2)
 
     def add_data_arguments(self) -> None:
         """Adds --data-dir and --mirror."""
@@ -71,26 +71,79 @@ class Parser(argparse.ArgumentParser):
         """Parses the arguments, calls `work(args)` and exits.
 
         Exit status: 0 done; 1 it failed; 2 the arguments or the data are bad; 130, 143, 129 stopped by SIGINT,
-        SIGTERM, SIGHUP.
+        SIGTERM, SIGHUP; 141 the reader of stdout is gone.
         """
+        open_standard_streams()
         self.add_argument("--debug", action="store_true", help="show tracebacks and all messages of TensorFlow")
-        args = self.parse_args(argv)
-        _print_log_records(self.prog)
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            # The name of a file may have characters that the encoding of stdout lacks, such as cp1252 on Windows.
-            sys.stdout.reconfigure(errors="backslashreplace")
-        for signum in SIGNALS:
-            if signum != signal.SIGINT and signal.getsignal(signum) == signal.SIG_DFL:  # not under nohup
-                signal.signal(signum, _raise_stopped)
+        args = argparse.Namespace(debug=False)
+        failure: Optional[BaseException] = None
         try:
+            args = self.parse_args(argv)
+            _print_log_records(self.prog)
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                # The name of a file may have characters that the encoding of stdout lacks, such as cp1252 on Windows.
+                sys.stdout.reconfigure(errors="backslashreplace")
+            for signum in SIGNALS:
+                if signum != signal.SIGINT and signal.getsignal(signum) == signal.SIG_DFL:  # not under nohup
+                    signal.signal(signum, _raise_stopped)
             work(args)
-            status = 0
         except BaseException as error:
-            if args.debug or isinstance(error, SystemExit):
-                raise
-            status, message = _explain(error)
-            print_status(f"{self.prog}: {message}{_format_hint(error, {**self.hints, **(hints or {})})}")
+            failure = error
+        stdout_error = flush_or_discard(sys.stdout)
+        if stdout_error and _may_result_from(failure, stdout_error):
+            failure = stdout_error
+        status: Any = 0
+        if isinstance(failure, SystemExit):
+            status = failure.code
+        elif isinstance(failure, BrokenPipeError):
+            status = 141  # 128 + SIGPIPE, as of a program that does not ignore this signal
+        elif failure:
+            if args.debug:
+                raise failure
+            status, message = _explain(failure)
+            print_status(f"{self.prog}: {message}{_format_hint(failure, {**self.hints, **(hints or {})})}")
+        flush_or_discard(sys.stderr)
         sys.exit(status)
+
+
+def open_standard_streams() -> None:
+    """Opens those of stdin, stdout and stderr that the process was started without, on the null device.
+
+    Otherwise the next file that is opened, such as a checkpoint, gets descriptor 1 or 2, and libraries write their
+    log into it. And print(file=None) would print errors to stdout.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor, except on Windows
+            if null != descriptor:
+                os.dup2(null, descriptor)
+                os.close(null)
+            os.set_inheritable(descriptor, True)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
+
+
+def flush_or_discard(stream: TextIO) -> Optional[OSError]:
+    """Flushes stdout or stderr. If that fails, discards its output from now on, and returns the error."""
+    try:
+        stream.flush()
+    except OSError as error:
+        discard(stream)
+        error.filename = stream.name
+        return error
+    return None
+
+
+def discard(stream: TextIO) -> None:
+    """Discards the output of stdout or stderr from now on.
+
+    Otherwise Python writes what is still buffered when it exits, reports that this failed and exits with status 120.
+    """
+    with open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), stream.fileno())
 
 
 def load_dataset(name: str, data_dir: Optional[str], mirror: Optional[str]) -> "Dataset":
@@ -139,6 +192,8 @@ def load_tensorflow(debug: bool) -> None:
     """Imports TensorFlow, silenced unless `debug`. Takes seconds: call it after argument validation."""
     _keep_freed_memory()
     _configure_intel_mkl_build()
+    if not has_home():
+        os.environ.setdefault("KERAS_HOME", os.devnull)  # otherwise Keras makes a folder named "~" for its settings
     if not debug:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         warnings.simplefilter("ignore")
@@ -147,9 +202,15 @@ def load_tensorflow(debug: bool) -> None:
         import mnist_cnn.tf1  # noqa: F401
 
 
+def has_home() -> bool:
+    """Returns whether this user has a home directory."""
+    return os.path.expanduser("~") != "~"
+
+
 def print_status(*lines: str) -> None:
-    """Prints to stderr: stdout is for results."""
-    print(*lines, sep="\n", file=sys.stderr, flush=True)
+    """Prints to stderr, if possible: stdout is for results."""
+    with contextlib.suppress(OSError):
+        print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -182,8 +243,9 @@ class _LogHandler(logging.Handler):
         from tqdm import tqdm  # a lazy import: --help does not need it
 
         prefix = f"{self._prog}: error" if record.levelno >= logging.ERROR else "NOTICE"
-        tqdm.write(f"{prefix}: " + " ".join(record.getMessage().split()), file=sys.stderr)
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # the reader of stderr is gone, which must not end the work
+            tqdm.write(f"{prefix}: " + " ".join(record.getMessage().split()), file=sys.stderr)
+            sys.stderr.flush()
 
 
 def _print_log_records(prog: str) -> None:
@@ -211,6 +273,15 @@ def _configure_intel_mkl_build() -> None:
 
 def _raise_stopped(signum: int, frame: Optional[FrameType]) -> None:
     raise Stopped(signum)
+
+
+def _may_result_from(failure: Optional[BaseException], stdout_error: OSError) -> bool:
+    """Returns whether a command failed, if at all, because stdout cannot be written."""
+    if isinstance(failure, SystemExit):
+        return not failure.code  # as after --help
+    if isinstance(failure, OSError):
+        return failure.errno == stdout_error.errno and failure.filename is None
+    return failure is None
 
 
 def _explain(error: BaseException) -> Tuple[int, str]:

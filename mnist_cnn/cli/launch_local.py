@@ -5,6 +5,7 @@ lines of the tasks are prefixed with the task name.
 """
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -22,6 +23,8 @@ import mnist_cnn
 from mnist_cnn.cli import command
 from mnist_cnn.recipes import check_int
 from mnist_cnn.run_dir.signals import GracefulShutdown
+
+logger = logging.getLogger(__name__)
 
 # Seconds for the tasks to exit by themselves. Then they are killed; checkpoints make that safe.
 SHUTDOWN_SECS = 60
@@ -119,8 +122,12 @@ def package_environment() -> Dict[str, str]:
 def copy_lines(name: str, source: TextIO, target: TextIO) -> None:
     """Copies lines, each prefixed with the task name."""
     for line in source:
-        target.write(f"[{name}] {line}")
-        target.flush()
+        try:
+            target.write(f"[{name}] {line}")
+            target.flush()
+        except OSError as error:
+            command.discard(target)  # and read on: the task would wait forever for a reader of its output
+            logger.warning("%s cannot be written (%s); the run continues", target.name, error)
 
 
 def wait_for_all(processes: "List[subprocess.Popen[str]]", shutdown: GracefulShutdown) -> int:

@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import List, Optional
 
-from mnist_cnn.cli.command import Hints, Parser, load_tensorflow
+from mnist_cnn.cli.command import Hints, Parser, discard, load_tensorflow
 from mnist_cnn.recipes import check_int
 from mnist_cnn.run_dir.signals import SIGNALS
 from mnist_cnn.server import CannotListen
@@ -20,6 +20,8 @@ DESCRIPTION = (
     "REST API. Prints its URL when it is ready. Ctrl-C and SIGTERM stop it; requests sent before that are answered."
 )
 HINTS: Hints = {CannotListen: "choose another --host or --port"}
+
+logger = logging.getLogger(__name__)
 
 
 def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
@@ -65,7 +67,12 @@ def serve(args: argparse.Namespace) -> None:
             if signal.getsignal(signum) != signal.SIG_IGN:  # nohup ignores SIGHUP
                 signal.signal(signum, lambda *_: server.stop())
         host = f"[{args.host}]" if ":" in args.host else args.host  # IPv6
-        print(f"http://{host}:{server.effective_port}/", flush=True)
+        url = f"http://{host}:{server.effective_port}/"
+        try:
+            print(url, flush=True)
+        except OSError as error:
+            discard(sys.stdout)
+            logger.warning("stdout cannot be written (%s); serving at %s", error, url)
         # Without this, each full garbage collection visits all of TensorFlow's objects, which takes about 0.2 s.
         gc.freeze()
         # At the default of 5 ms, the thread that reads and writes waits that long for each of 128 connections, and

@@ -2,11 +2,20 @@
 
 import argparse
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
-from mnist_cnn.cli.command import Hints, Parser, load_dataset, load_tensorflow, print_data_notice, print_status
+from mnist_cnn.cli.command import (
+    Hints,
+    Parser,
+    flush_or_discard,
+    load_dataset,
+    load_tensorflow,
+    print_data_notice,
+    print_status,
+)
 from mnist_cnn.errors import DataNotFound, OtherData, RunNotFound, Stopped, TrainingFailed
 from mnist_cnn.recipes import DEFAULT_RECIPES, RECIPES, check_positive
 
@@ -101,6 +110,8 @@ def train(args: argparse.Namespace) -> None:
 
     check_positive("cluster_timeout", args.cluster_timeout)
     task = read_cluster_task()
+    if task and task.job == "evaluator":
+        return print_status("NOTICE: this task is an evaluator. It has nothing to do, because the chief evaluates.")
     if task and task != task.chief:
         load_tensorflow(args.debug)
         from mnist_cnn.cluster.training import run_worker
@@ -138,6 +149,7 @@ def train(args: argparse.Namespace) -> None:
     if dataset.name == "sample":
         print_status("This accuracy is over the sample's 500 test digits: do not compare it with MNIST's.")
     print_status(f"The run is in {result['run_dir']}")
+    flush_or_discard(sys.stdout)  # the results are files: if stdout cannot be written, that is no failure
 
 
 def read_cluster_task() -> Any:

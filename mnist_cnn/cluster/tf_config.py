@@ -17,10 +17,10 @@ _EXAMPLE = '{"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker
 
 @dataclass(frozen=True)
 class Task:
-    """One task of a cluster: one process."""
+    """One task of a cluster: one process. An evaluator takes no part in training; it has no cluster and no address."""
 
     cluster: Dict[str, List[str]]  # "host:port" of each task, by job
-    job: str  # one of JOBS
+    job: str  # one of JOBS, or "evaluator"
     index: int  # position in cluster[job]
 
     @property
@@ -71,20 +71,37 @@ def parse_tf_config(text: str) -> Optional[Task]:
     if not isinstance(config, dict):
         raise InputError(f"TF_CONFIG must be a JSON object: {_EXAMPLE}")
     cluster, task = config.get("cluster"), config.get("task")
+    if isinstance(task, dict) and task.get("type") == "evaluator":
+        return Task({}, "evaluator", 0)
     if not cluster:
         return None
     if not isinstance(cluster, dict) or not isinstance(task, dict):
         raise InputError(f"TF_CONFIG needs both 'cluster' and 'task': {_EXAMPLE}")
     cluster = _parse_cluster(cluster)
-    job, index = task.get("type"), task.get("index")
-    if not isinstance(job, str) or job not in cluster or index is None or index not in range(len(cluster[job])):
+    job, index = _rename_master(task.get("type")), task.get("index")
+    if isinstance(index, str) and re.fullmatch("[0-9]{1,9}", index):  # as some launchers of clusters write it
+        index = int(index)
+    num_tasks = len(cluster.get(job, [])) if isinstance(job, str) else 0
+    if type(index) is not int or index not in range(num_tasks):  # True and 1.0 are equal to 1, but are not indices
         present = ", ".join(f"{name} 0..{len(addresses) - 1}" for name, addresses in cluster.items())
         raise InputError(f"TF_CONFIG: the task {job} {index!r} is not in the cluster, which has {present}")
-    return Task(cluster, job, int(index))
+    return Task(cluster, job, index)
+
+
+def _rename_master(job: Any) -> Any:
+    """Returns "chief" for "master", which is an older name of this job."""
+    return "chief" if job == "master" else job
 
 
 def _parse_cluster(cluster: Dict[str, Any]) -> Dict[str, List[str]]:
-    """Validates the addresses, and removes jobs without any."""
+    """Validates the addresses, renames master to chief, and removes the evaluator and jobs without any address.
+
+    So the same cluster results for each task, whether its TF_CONFIG lists the evaluator or not.
+    """
+    cluster = {job: addresses for job, addresses in cluster.items() if addresses != [] and job != "evaluator"}
+    if "master" in cluster and "chief" in cluster:
+        raise InputError("TF_CONFIG lists both a chief and a master, which are two names of the same job")
+    cluster = {_rename_master(job): addresses for job, addresses in cluster.items()}
     for job, addresses in cluster.items():
         if job not in JOBS:
             raise InputError(f"TF_CONFIG: unknown job {job!r}; the jobs of a cluster are {', '.join(JOBS)}")
@@ -92,7 +109,6 @@ def _parse_cluster(cluster: Dict[str, Any]) -> Dict[str, List[str]]:
             raise InputError(f"TF_CONFIG: the addresses of {job} must be a list, and are {addresses!r}")
         for address in addresses:
             _check_address(job, address)
-    cluster = {job: addresses for job, addresses in cluster.items() if addresses}
     all_addresses = [address for addresses in cluster.values() for address in addresses]
     duplicates = sorted({address for address in all_addresses if all_addresses.count(address) > 1})
     if duplicates:

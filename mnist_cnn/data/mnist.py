@@ -1,7 +1,10 @@
 """Datasets: MNIST, and other data in its form. Finds the four files, downloads those of MNIST, verifies and splits."""
 
+import contextlib
 import hashlib
 import os
+import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, List, Optional, Tuple, Union
@@ -149,9 +152,40 @@ def find_mnist(data_dir: Union[str, Path, None] = None, mirror: Optional[str] = 
 
 
 def get_data_dir(data_dir: Union[str, Path, None] = None) -> Path:
-    """Returns the folder of MNIST's files: `data_dir`, $MNIST_DATA_DIR, or a per-user cache folder, in this order."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mnist_cnn"
-    return Path(data_dir or os.environ.get("MNIST_DATA_DIR") or cache).expanduser()
+    """Returns the folder of MNIST's files: `data_dir`, $MNIST_DATA_DIR, or a per-user cache folder, in this order.
+
+    Raises:
+      InputError: the folder begins with the home directory of a user, as in `~/mnist`, and that is unknown.
+      DataNotFound: no folder is named, and this user has neither a home directory nor a private temporary folder.
+    """
+    named, cache = data_dir or os.environ.get("MNIST_DATA_DIR"), os.environ.get("XDG_CACHE_HOME")
+    folder = Path(named or Path(cache or "~/.cache", "mnist_cnn"))
+    try:
+        return folder.expanduser()
+    except (KeyError, RuntimeError) as error:  # KeyError on Python 3.7
+        if not (named or cache):
+            return _private_temporary_dir()
+        raise InputError(f"{folder}: this home directory is unknown; name the folder by its full path") from error
+
+
+def _private_temporary_dir() -> Path:
+    """Creates, if necessary, and returns the cache folder of a user without a home directory.
+
+    Other users can write to the system's temporary directory, so a folder or link of theirs must not be used.
+    """
+    no_home = "this user has no home directory"
+    if os.name == "nt":
+        raise DataNotFound(no_home)
+    try:
+        path = Path(tempfile.gettempdir(), f"mnist_cnn-{os.getuid()}")
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+        status = path.lstat()
+    except OSError as error:
+        raise DataNotFound(f"{no_home}, and a temporary folder cannot be made: {error}") from error
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise DataNotFound(f"{no_home}, and {path} is not a private folder of this user")
+    return path
 
 
 def _find_files(folder: Path) -> Dict[str, Path]:

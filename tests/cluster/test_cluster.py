@@ -224,6 +224,21 @@ def test_a_port_in_use_and_a_batch_smaller_than_the_cluster_are_one_line_errors(
     assert status == 2 and f"{cluster.cluster['worker'][1]} cannot listen" in stderr and stderr.count("\n") == 1
 
 
+def test_tasks_fit_together_that_name_the_chief_differently_or_do_not_list_the_evaluator(clusters, tmp_path):
+    chief_address, worker_address, evaluator_address = free_addresses(3)
+    flags = ["--dataset", "sample", "--max-steps", 5, "--cluster-timeout", 60, "--run-dir", tmp_path / "run"]
+    cluster = clusters({"master": [chief_address], "worker": [worker_address], "evaluator": [evaluator_address]}, flags)
+    chief, evaluator = cluster.start("master", "0"), cluster.start("evaluator", "0")
+    cluster.cluster = {"chief": [chief_address], "worker": [worker_address]}
+    worker = cluster.start("worker", "0")
+    stdout, stderr = chief.communicate(timeout=120)
+    assert chief.returncode == 0 and stdout.startswith("Accuracy: "), stderr
+    assert wait_for_exit(worker) == (0, "")
+    status, stderr = wait_for_exit(evaluator)
+    assert status == 0 and "this task is an evaluator" in stderr
+    assert directory.read_json(tmp_path / "run", "result.json")["steps"] == 5
+
+
 def test_a_task_with_another_cluster_is_named_in_the_error(clusters, tmp_path):
     cluster = clusters(two_workers(), ["--dataset", "sample", "--cluster-timeout", 20, "--run-dir", tmp_path / "run"])
     chief = cluster.start("worker", 0)
