@@ -17,6 +17,7 @@ from mnist_cnn.data.mnist import Dataset
 from mnist_cnn.errors import InputError, Stopped, TrainingFailed
 from mnist_cnn.evaluation import evaluate
 from mnist_cnn.model import Model, build_model
+from mnist_cnn.progress import make_bar
 from mnist_cnn.recipes import Recipe, check_int
 from mnist_cnn.run_dir import checkpoints, directory
 from mnist_cnn.run_dir.config import RunConfig, check_resume_compatible, describe_run, resolve_config
@@ -280,14 +281,8 @@ class Trainer:
 
     def progress_bar(self) -> tqdm:
         batch_size = self.recipe.batch_size
-        return tqdm(
-            total=self.last_step * batch_size,
-            initial=self.state.step * batch_size,
-            unit=" images",
-            unit_scale=True,
-            leave=False,
-            disable=None if sys.stderr else True,  # show it on terminals only; pythonw has no stderr
-        )
+        total, initial = self.last_step * batch_size, self.state.step * batch_size
+        return make_bar(total=total, initial=initial, unit=" images")
 
     def print_line(self, line: str) -> None:
         """Prints to stdout, above the progress bar and flushed for pipes."""

