@@ -1,15 +1,21 @@
-"""Atomic writes of files and directories."""
+"""Atomic writes of files and directories, and paths for TensorFlow."""
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Iterator, Union
+
+from mnist_cnn.errors import InputError
 
 # On Windows a rename fails while another process, such as a virus scanner or a reader, has one of the files open.
 _RETRY_SECS = (0.01, 0.1, 0.5) if os.name == "nt" else ()
+
+# TensorFlow reads the path of a checkpoint as a pattern of file names. On Windows, the backslash is the separator.
+_PATTERN = re.compile(r"[*?[]" if os.name == "nt" else r"[*?[\\]")
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -79,3 +85,66 @@ def fsync_path(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def tensorflow_path(path: Union[str, Path]) -> str:
+    """Returns a path as text that TensorFlow, which encodes it in UTF-8, converts to the file system's bytes.
+
+    Python's own text is another one where the encoding of the locale is not UTF-8.
+
+    Raises:
+      InputError: the bytes of the path are not UTF-8.
+    """
+    try:
+        return os.fsencode(str(path)).decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: TensorFlow cannot write there: choose a path in UTF-8") from error
+
+
+@contextlib.contextmanager
+def tensorflow_readable(folder: Path, *patterns: str) -> Iterator[str]:
+    """Yields a path at which TensorFlow reads the files of a folder that match: `with tensorflow_readable(…) as path:`.
+
+    If TensorFlow cannot read there, it is the path of a temporary copy.
+
+    Raises:
+      OSError: the files cannot be copied.
+    """
+    if _is_plain(folder):
+        yield str(folder)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        _copy_files(folder, Path(temporary), *patterns)
+        yield temporary
+
+
+@contextlib.contextmanager
+def tensorflow_writable(folder: Path) -> Iterator[str]:
+    """Yields a path at which TensorFlow writes the files of a new folder: `with tensorflow_writable(…) as path:`.
+
+    If TensorFlow cannot write there, it is the path of a temporary folder, whose files are then copied.
+
+    Raises:
+      OSError: the files cannot be copied.
+    """
+    if _is_plain(folder):
+        yield str(folder)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield temporary
+        _copy_files(Path(temporary), folder, "**/*")
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        # TensorFlow 2 passes some paths back to Python's functions, which encode them for the locale.
+        return tensorflow_path(path) == str(path) and not _PATTERN.search(str(path))
+    except InputError:
+        return False
+
+
+def _copy_files(source: Path, target: Path, *patterns: str) -> None:
+    for file in (file for pattern in patterns for file in source.glob(pattern) if file.is_file()):
+        copy = target / file.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(str(file), str(copy))

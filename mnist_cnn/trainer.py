@@ -139,7 +139,7 @@ class Trainer:
         """Initialises at step 0 or restores the latest checkpoint; rewrites the run's text files."""
         run_dir, config = self.run_dir, self.state.config
         prefix, saved_state = checkpoints.latest_checkpoint(run_dir) if self.config.resume else (None, None)
-        if saved_state is not None:
+        if prefix is not None and saved_state is not None:
             for warning in check_resume_compatible(run_dir, saved_state["config"], config):
                 logger.warning(warning)
             if saved_state["step"] > self.last_step:

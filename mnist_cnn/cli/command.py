@@ -3,24 +3,21 @@
 import argparse
 import contextlib
 import ctypes
-import faulthandler
-import io
 import logging
 import os
+import shlex
 import signal
 import sys
 import warnings
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NoReturn, Optional, TextIO, Tuple, Type, Union
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple, Type, Union
 
 from mnist_cnn import cpu
+from mnist_cnn.cli.streams import flush_or_discard, prepare_standard_streams, suppress_stderr
 from mnist_cnn.errors import DataNotFound, IncompleteData, InputError, RunNotFound, Stopped, TrainingFailed
 from mnist_cnn.run_dir.signals import SIGNALS
 
-if TYPE_CHECKING:  # NumPy is imported when it is needed: --help and wrong arguments do not need it
-    from mnist_cnn.data.mnist import Dataset
-
-# What the user can do about an error, by its class; a text may refer to attributes, as in "{error.run_dir}".
+# What the user can do about an error, by its class; a text may refer to the error's run, as "{run_dir}".
 Hints = Dict[Type[BaseException], str]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
@@ -73,16 +70,13 @@ class Parser(argparse.ArgumentParser):
         Exit status: 0 done; 1 it failed; 2 the arguments or the data are bad; 130, 143, 129 stopped by SIGINT,
         SIGTERM, SIGHUP; 141 the reader of stdout is gone.
         """
-        open_standard_streams()
+        prepare_standard_streams()
         self.add_argument("--debug", action="store_true", help="show tracebacks and all messages of TensorFlow")
         args = argparse.Namespace(debug=False)
         failure: Optional[BaseException] = None
         try:
             args = self.parse_args(argv)
             _print_log_records(self.prog)
-            if isinstance(sys.stdout, io.TextIOWrapper):
-                # The name of a file may have characters that the encoding of stdout lacks, such as cp1252 on Windows.
-                sys.stdout.reconfigure(errors="backslashreplace")
             for signum in SIGNALS:
                 if signum != signal.SIGINT and signal.getsignal(signum) == signal.SIG_DFL:  # not under nohup
                     signal.signal(signum, _raise_stopped)
@@ -104,88 +98,6 @@ class Parser(argparse.ArgumentParser):
             print_status(f"{self.prog}: {message}{_format_hint(failure, {**self.hints, **(hints or {})})}")
         flush_or_discard(sys.stderr)
         sys.exit(status)
-
-
-def open_standard_streams() -> None:
-    """Opens those of stdin, stdout and stderr that the process was started without, on the null device.
-
-    Otherwise the next file that is opened, such as a checkpoint, gets descriptor 1 or 2, and libraries write their
-    log into it. And print(file=None) would print errors to stdout.
-    """
-    for descriptor in (0, 1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            null = os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor, except on Windows
-            if null != descriptor:
-                os.dup2(null, descriptor)
-                os.close(null)
-            os.set_inheritable(descriptor, True)
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))
-
-
-def flush_or_discard(stream: TextIO) -> Optional[OSError]:
-    """Flushes stdout or stderr. If that fails, discards its output from now on, and returns the error."""
-    try:
-        stream.flush()
-    except OSError as error:
-        discard(stream)
-        error.filename = stream.name
-        return error
-    return None
-
-
-def discard(stream: TextIO) -> None:
-    """Discards the output of stdout or stderr from now on.
-
-    Otherwise Python writes what is still buffered when it exits, reports that this failed and exits with status 120.
-    """
-    with open(os.devnull, "w") as null:
-        os.dup2(null.fileno(), stream.fileno())
-
-
-def load_dataset(name: str, data_dir: Optional[str], mirror: Optional[str]) -> "Dataset":
-    """Loads a dataset by its name: "mnist", "sample" or "idx"."""
-    from mnist_cnn import load_idx, load_mnist, load_sample
-
-    if name == "sample":
-        return load_sample()
-    if name != "idx":
-        return load_mnist(data_dir, mirror)
-    data_dir = data_dir or os.environ.get("MNIST_DATA_DIR")
-    if not data_dir:
-        raise InputError("--dataset idx needs the folder of the four IDX files: name it with --data-dir")
-    return load_idx(data_dir)
-
-
-def print_data_notice(dataset: "Dataset") -> None:
-    """Prints which data results are about, unless they are those of MNIST or its sample."""
-    if dataset.name == "idx":
-        train, validation, test = (len(split) for split in (dataset.train, dataset.validation, dataset.test))
-        print_status(
-            f"NOTICE: the data are not MNIST, but the IDX files in {dataset.folder}: "
-            f"{train:,} training, {validation:,} validation and {test:,} test images"
-        )
-
-
-def load_run_dataset(run_dir: Any, args: argparse.Namespace) -> "Dataset":
-    """Loads the Dataset that a run was trained on; `args` has the flags of `add_data_arguments`.
-
-    Raises:
-      InputError: the dataset cannot be loaded, or its IDX files have changed.
-    """
-    from mnist_cnn.run_dir import config, directory
-
-    saved = directory.read_json(run_dir, "config.json")
-    config.recipe_from_config(saved)  # raises InputError where a key is missing
-    name, folder = saved["dataset"]["name"], saved["dataset"].get("folder")
-    dataset = load_dataset(name, args.data_dir or folder, args.mirror)
-    print_data_notice(dataset)
-    if name == "idx" and dataset.digest() != saved["dataset"].get("sha256"):
-        raise InputError(f"{dataset.folder}: these are not the IDX files that {run_dir} was trained on")
-    return dataset
 
 
 def load_tensorflow(debug: bool) -> None:
@@ -211,25 +123,6 @@ def print_status(*lines: str) -> None:
     """Prints to stderr, if possible: stdout is for results."""
     with contextlib.suppress(OSError):
         print(*lines, sep="\n", file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def suppress_stderr() -> Iterator[None]:
-    """Discards the output of libraries that write straight to file descriptor 2.
-
-    TensorFlow 2 does so while it loads, and libtiff for damaged files; no setting of theirs prevents it.
-    """
-    if os.name == "nt" and sys.version_info < (3, 10):  # there, printing to a console fails afterwards: bpo-30555
-        yield
-        return
-    with os.fdopen(os.dup(2), "w") as stderr, open(os.devnull, "w") as devnull:
-        faulthandler.enable(stderr)  # a crash, as of TensorFlow on a CPU without AVX, is still reported
-        os.dup2(devnull.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr.fileno(), 2)
-            faulthandler.disable()
 
 
 class _LogHandler(logging.Handler):
@@ -298,8 +191,15 @@ def _explain(error: BaseException) -> Tuple[int, str]:
 
 def _format_hint(error: BaseException, hints: Hints) -> str:
     """Returns the hint for the most specific class of the error, "" if there is none or if it lacks the run_dir."""
+    run_dir = getattr(error, "run_dir", None)
     for cls in type(error).__mro__:
         hint: Union[str, None] = hints.get(cls)
-        if hint and not ("{error.run_dir}" in hint and getattr(error, "run_dir", None) is None):
-            return "; " + hint.format(error=error)
+        if hint and not ("{run_dir}" in hint and run_dir is None):
+            return "; " + hint.format(run_dir=_quote(str(run_dir)))
     return ""
+
+
+def _quote(path: str) -> str:
+    """Quotes a path for the command line. One that begins with a dash is not taken for a flag."""
+    path = os.path.join(os.curdir, path) if path.startswith("-") else path
+    return f'"{path}"' if os.name == "nt" else shlex.quote(path)

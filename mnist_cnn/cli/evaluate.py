@@ -3,7 +3,8 @@
 import argparse
 from typing import List, Optional
 
-from mnist_cnn.cli.command import Parser, load_dataset, load_run_dataset, load_tensorflow, print_data_notice
+from mnist_cnn.cli.command import Parser, load_tensorflow
+from mnist_cnn.cli.datasets import load_dataset, load_run_dataset, print_data_notice
 
 DESCRIPTION = "Prints a run's accuracy on test images, by default on those of the dataset that it was trained on."
 

@@ -21,6 +21,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, TextIO
 
 import mnist_cnn
 from mnist_cnn.cli import command
+from mnist_cnn.cli.streams import discard
 from mnist_cnn.recipes import check_int
 from mnist_cnn.run_dir.signals import GracefulShutdown
 
@@ -95,7 +96,7 @@ def start_task(cluster: Dict[str, List[str]], job: str, index: int, flags: Seque
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        errors="replace",
+        errors="surrogateescape",  # the names of files may have bytes that are not text
         **_OWN_PROCESS_GROUP,
     )
     name = "chief" if (job, index) == ("worker", 0) else f"{job} {index}"
@@ -126,7 +127,7 @@ def copy_lines(name: str, source: TextIO, target: TextIO) -> None:
             target.write(f"[{name}] {line}")
             target.flush()
         except OSError as error:
-            command.discard(target)  # and read on: the task would wait forever for a reader of its output
+            discard(target)  # and read on: the task would wait forever for a reader of its output
             logger.warning("%s cannot be written (%s); the run continues", target.name, error)
 
 

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
-from mnist_cnn.cli.command import Parser, load_tensorflow, suppress_stderr
+from mnist_cnn.cli.command import Parser, load_tensorflow
+from mnist_cnn.cli.streams import suppress_stderr
 from mnist_cnn.errors import InputError, NoDigitFound
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import os
 import tempfile
 from typing import List, Optional
 
-from mnist_cnn.cli.command import Parser, has_home, load_run_dataset, load_tensorflow
+from mnist_cnn.cli.command import Parser, has_home, load_tensorflow
+from mnist_cnn.cli.datasets import load_run_dataset
 
 DESCRIPTION = "Draws a trained run into RUN/report/: plots, and an HTML page that shows them. Prints the page's path."
 

@@ -10,7 +10,8 @@ import signal
 import sys
 from typing import List, Optional
 
-from mnist_cnn.cli.command import Hints, Parser, discard, load_tensorflow
+from mnist_cnn.cli.command import Hints, Parser, load_tensorflow
+from mnist_cnn.cli.streams import discard
 from mnist_cnn.recipes import check_int
 from mnist_cnn.run_dir.signals import SIGNALS
 from mnist_cnn.server import CannotListen

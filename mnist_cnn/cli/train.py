@@ -4,29 +4,22 @@ import argparse
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, List, Optional
+from typing import TYPE_CHECKING, Any, List, Optional
 
-from mnist_cnn.cli.command import (
-    Hints,
-    Parser,
-    flush_or_discard,
-    load_dataset,
-    load_tensorflow,
-    print_data_notice,
-    print_status,
-)
+from mnist_cnn.cli.command import Hints, Parser, load_tensorflow, print_status
+from mnist_cnn.cli.datasets import choose_dataset, print_data_notice
+from mnist_cnn.cli.streams import flush_or_discard
 from mnist_cnn.errors import DataNotFound, OtherData, RunNotFound, Stopped, TrainingFailed
 from mnist_cnn.recipes import DEFAULT_RECIPES, RECIPES, check_positive
 
 if TYPE_CHECKING:
-    from mnist_cnn.data.mnist import Dataset
+    pass
 
 DESCRIPTION = (
     "Trains a network, prints the average cost of each epoch and the test accuracy, and writes a run directory. "
     "Without arguments: the tutorial's published run."
 )
-RESUME_HINT = "to resume: --resume --run-dir {error.run_dir}"
+RESUME_HINT = "to resume: --resume --run-dir {run_dir}"
 HINTS: Hints = {
     DataNotFound: "name the folder of MNIST's four files with --data-dir, or train on a sample with --dataset sample",
     OtherData: "replace it, or train on such data with --dataset idx --data-dir FOLDER",
@@ -159,25 +152,3 @@ def read_cluster_task() -> Any:
     from mnist_cnn.cluster.tf_config import parse_tf_config
 
     return parse_tf_config(os.environ["TF_CONFIG"])
-
-
-def choose_dataset(name: str, data_dir: Optional[str], mirror: Optional[str]) -> Callable[[], "Dataset"]:
-    """Finds or downloads the dataset's files; returns a function that loads it. Prints the fallback notice first."""
-    from mnist_cnn.data.mnist import find_mnist
-
-    if name == "auto":
-        try:
-            find_mnist(data_dir, mirror)
-        except DataNotFound as error:
-            if data_dir or os.environ.get("MNIST_DATA_DIR"):
-                raise
-            print_status(
-                "*" * 100,
-                "NOTICE: this run does not train on MNIST, but on a SAMPLE of it: 5,000 of its 70,000 digits.",
-                f"Why: {error}. To train on MNIST, name the folder of its four files with --data-dir.",
-                "*" * 100,
-            )
-            name = "sample"
-    elif name == "mnist":
-        find_mnist(data_dir, mirror)
-    return partial(load_dataset, name, data_dir, mirror)

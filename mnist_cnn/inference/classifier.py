@@ -10,7 +10,7 @@ import numpy as np
 
 from mnist_cnn.errors import InputError, RunNotFound
 from mnist_cnn.evaluation import BATCH_SIZE
-from mnist_cnn.files import fsync_path
+from mnist_cnn.files import fsync_path, tensorflow_readable, tensorflow_writable
 from mnist_cnn.model import MODELS, NUM_CLASSES, create_variable, inference
 from mnist_cnn.run_dir import checkpoints, directory
 from mnist_cnn.tf1 import new_session, tf
@@ -173,8 +173,8 @@ class Classifier:
             yield self._session.run(fetches, {self.signature.inputs["images"].name: batch})
 
     def _save(self, path: Path) -> None:
-        with self._session.graph.as_default():
-            builder = tf.saved_model.builder.SavedModelBuilder(str(path))
+        with self._session.graph.as_default(), tensorflow_writable(path) as writable:
+            builder = tf.saved_model.builder.SavedModelBuilder(writable)
             builder.add_meta_graph_and_variables(
                 self._session,
                 [tf.saved_model.tag_constants.SERVING],
@@ -207,7 +207,8 @@ def _restore_run(session: Any, run_dir: Path) -> Any:
 def _load(session: Any, saved_model: Path) -> Any:
     """Loads a SavedModel into the current graph and returns its SignatureDef."""
     try:
-        loaded = tf.saved_model.loader.load(session, [tf.saved_model.tag_constants.SERVING], str(saved_model))
+        with tensorflow_readable(saved_model, "saved_model.pb", "variables/*") as path:
+            loaded = tf.saved_model.loader.load(session, [tf.saved_model.tag_constants.SERVING], path)
     except Exception as error:  # TensorFlow raises many exception types for damaged files
         raise InputError(
             f"{saved_model} is a damaged SavedModel, or one that this TensorFlow cannot load ({_shorten(error)})"

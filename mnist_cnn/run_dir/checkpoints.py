@@ -8,12 +8,13 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Set, Tuple, Union
 
 from mnist_cnn.errors import InputError
-from mnist_cnn.files import atomic_write, fsync_path
+from mnist_cnn.files import atomic_write, fsync_path, tensorflow_path, tensorflow_readable
 from mnist_cnn.model import Model, build_model
 from mnist_cnn.run_dir import directory
 from mnist_cnn.tf1 import new_session, tf
@@ -28,8 +29,7 @@ logger = logging.getLogger(__name__)
 
 def make_saver() -> Any:
     """Adds a tf.train.Saver for the variables of the current graph."""
-    # Retention is handled in `save`. Relative paths allow moving the run directory.
-    return tf.train.Saver(max_to_keep=None, save_relative_paths=True)
+    return tf.train.Saver()
 
 
 def save(run_dir: Path, session: Any, saver: Any, state: Dict[str, Any], best_step: Optional[int] = None) -> None:
@@ -49,7 +49,12 @@ def save(run_dir: Path, session: Any, saver: Any, state: Dict[str, Any], best_st
     name = f"step-{state['step']}"
     try:
         folder.mkdir(exist_ok=True)
-        saver.save(session, str(folder / "step"), state["step"], write_meta_graph=False)
+        # In TensorFlow 2, Saver.save also looks for files, with the path as a pattern and in the locale's encoding.
+        definition = saver.saver_def
+        session.run(definition.save_tensor_name, {definition.filename_tensor_name: tensorflow_path(folder / name)})
+        # tf.train.latest_checkpoint reads this file. Relative paths allow moving the run directory.
+        paths = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
+        atomic_write(folder / "checkpoint", paths.encode())
         digests = {}
         for path in folder.glob(name + ".*"):
             if _CHECKPOINT_FILE.match(path.name) and path.suffix != ".json":
@@ -75,7 +80,7 @@ def latest_checkpoint(run_dir: Union[str, Path]) -> Tuple[Optional[str], Optiona
     """Finds the latest undamaged checkpoint. Logs a warning for each newer one that is damaged.
 
     Returns:
-      (path prefix for TensorFlow, state), or (None, None) if there is no checkpoint.
+      (path prefix for `restore`, state), or (None, None) if there is no checkpoint.
 
     Raises:
       InputError: all checkpoints are damaged.
@@ -92,14 +97,16 @@ def latest_checkpoint(run_dir: Union[str, Path]) -> Tuple[Optional[str], Optiona
     return None, None
 
 
-def restore(session: Any, saver: Any, prefix: Optional[str]) -> None:
+def restore(session: Any, saver: Any, prefix: str) -> None:
     """Restores the variables of a checkpoint.
 
     Raises:
       InputError: its variables are not those of the graph.
     """
+    folder, name = Path(prefix).parent, Path(prefix).name
     try:
-        saver.restore(session, prefix)
+        with tensorflow_readable(folder, f"{name}.*") as path:
+            saver.restore(session, os.path.join(path, name))
     except (tf.errors.OpError, ValueError) as error:
         raise InputError(f"{prefix} is not a checkpoint of this network ({type(error).__name__})") from error
 

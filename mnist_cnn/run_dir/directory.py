@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 from filelock import FileLock, Timeout
 
 from mnist_cnn.errors import InputError, RunNotFound
-from mnist_cnn.files import atomic_write
+from mnist_cnn.files import atomic_write, tensorflow_path
 
 RUNS_DIR = Path("runs")
 LOCK_FILE = ".lock"
@@ -29,13 +29,15 @@ def open_run_dir(run_dir: Union[str, Path, None] = None, resume: bool = False) -
       resume: allow a directory that has files in it.
 
     Raises:
-      InputError: another process uses it, it cannot be written to, or it is not empty and `resume` is False.
+      InputError: another process uses it, it cannot be written to, its path is not UTF-8, or it is not empty and
+        `resume` is False.
     """
     try:
         if run_dir is None:
             path = _create_unique(time.strftime("%Y-%m-%d_%H-%M-%S"))
         else:
             path = Path(run_dir)
+            tensorflow_path(path)  # an error before training rather than at the first checkpoint
             path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(str(path / LOCK_FILE))  # the OS releases the lock when the process dies
         lock.acquire(timeout=0)

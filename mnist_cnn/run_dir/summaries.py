@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from mnist_cnn.files import tensorflow_path
 from mnist_cnn.model import Model
 from mnist_cnn.tf1 import tf
 
@@ -30,7 +31,8 @@ class Summaries:
     def start(self, step: int) -> None:
         """Opens the event file. On resume, TensorBoard purges the points of later steps."""
         # Without a suffix, two files of the same second would have the same name.
-        self._writer = tf.summary.FileWriter(str(self._run_dir), self._session.graph, filename_suffix=f".{step}")
+        path = tensorflow_path(self._run_dir)
+        self._writer = tf.summary.FileWriter(path, self._session.graph, filename_suffix=f".{step}")
         self._writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), step)
         if step == 0:
             self._add_weights(step)

@@ -109,8 +109,8 @@ def test_without_stderr_an_error_is_not_printed_to_stdout():
 def test_an_opened_file_never_gets_the_descriptor_of_a_closed_stream(tmp_path):
     code = f"""
 import os, subprocess, sys
-from mnist_cnn.cli.command import open_standard_streams
-open_standard_streams()
+from mnist_cnn.cli.streams import prepare_standard_streams
+prepare_standard_streams()
 with open({str(tmp_path / "file")!r}, "w") as file:
     assert file.fileno() > 2
     os.write(1, b"log")
