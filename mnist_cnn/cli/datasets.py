@@ -64,13 +64,13 @@ def load_run_dataset(run_dir: Any, args: argparse.Namespace) -> "Dataset":
     Raises:
       InputError: the dataset cannot be loaded, or its IDX files have changed.
     """
-    from mnist_cnn.run_dir import config, directory
+    from mnist_cnn.run_dir import directory
 
-    saved = directory.read_json(run_dir, "config.json")
-    config.recipe_from_config(saved)  # raises InputError where a key is missing
-    name, folder = saved["dataset"]["name"], saved["dataset"].get("folder")
-    dataset = load_dataset(name, args.data_dir or folder, args.mirror)
+    saved = directory.read_json(run_dir, "config.json").get("dataset")
+    saved = saved if isinstance(saved, dict) else {}  # a damaged config.json is reported when the run is restored
+    folder = str(saved.get("folder", "")) or None
+    dataset = load_dataset(str(saved.get("name")), args.data_dir or folder, args.mirror)
     print_data_notice(dataset)
-    if name == "idx" and dataset.digest() != saved["dataset"].get("sha256"):
+    if dataset.name == "idx" and dataset.digest() != saved.get("sha256"):
         raise InputError(f"{dataset.folder}: these are not the IDX files that {run_dir} was trained on")
     return dataset

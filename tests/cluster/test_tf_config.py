@@ -95,6 +95,7 @@ def test_an_invalid_tf_config_is_a_one_line_error_of_the_train_command(script):
     assert done.stderr.startswith("train.py: error: ") and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_without_tf_config_the_cluster_modules_are_not_imported(python, tmp_path):
     code = f"""
 import sys

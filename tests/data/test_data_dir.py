@@ -76,6 +76,7 @@ def test_a_temporary_folder_that_is_not_private_is_refused(homeless, tmp_path, m
     assert f"{cache} is not a private folder" in line and "--data-dir" in line
 
 
+@pytest.mark.slow
 def test_without_a_home_and_a_cache_folder_the_sample_serves(homeless, tmp_path):
     make_shared(tmp_path / f"mnist_cnn-{UID}", tmp_path)
     done = homeless(*script_command("train.py", "--max-steps", 1, "--model", "mlp", "--run-dir", "run"))

@@ -88,7 +88,14 @@ def test_the_result_equals_that_of_tensorflows_own_function(mnist_dir, options):
         assert ours.train.epochs_completed == theirs.train.epochs_completed
 
 
-@pytest.mark.parametrize("name, accuracy", [("softmax", 0.85), ("dense", 0.93), ("convolutional", 0.85)])
+@pytest.mark.parametrize(
+    "name, accuracy",
+    [
+        pytest.param("softmax", 0.85, marks=pytest.mark.slow),
+        pytest.param("dense", 0.93, marks=pytest.mark.slow),
+        ("convolutional", 0.85),
+    ],
+)
 def test_an_old_tutorial_runs_after_changing_only_its_imports(mnist_dir, tmp_path, name, accuracy):
     old = (ROOT / "tests/data/tutorials" / f"{name}.py").read_text()
     imports = "import tensorflow as tf\nfrom tensorflow.examples.tutorials.mnist import input_data\n"

@@ -76,6 +76,7 @@ def test_training_without_standard_streams_leaves_its_results_in_the_files(train
     assert_complete(run_dir, sample)
 
 
+@pytest.mark.slow
 def test_predict_without_stderr_prints_the_results(trained, image):
     status, stdout, _ = run("predict.py", image, "--run-dir", trained[0], redirections="2>&-")
     assert status == 0 and re.fullmatch(rf"{image}: \d \(\d\.\d+\)\n", stdout)

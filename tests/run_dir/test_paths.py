@@ -93,6 +93,7 @@ def test_with_a_path_that_is_not_utf8_runs_are_read_and_exported_but_not_trained
     assert sorted(path.name for path in folder.iterdir()) == ["model", "run"]
 
 
+@pytest.mark.slow
 @in_c_locale
 def test_in_the_c_locale_a_name_may_have_characters_that_are_not_ascii(tmp_path):
     code = """
