@@ -2,15 +2,16 @@
 
 import contextlib
 import os
+import struct
 from pathlib import Path
-from typing import BinaryIO, Union
+from typing import Any, BinaryIO, Optional, Tuple, Union
 
 import numpy as np
 
 from mnist_cnn.errors import InputError
 
 try:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 except ImportError as error:
     raise ImportError("reading images needs Pillow: pip install '.[images]'") from error
 
@@ -18,12 +19,20 @@ ImageSource = Union[str, Path, BinaryIO, Image.Image]
 
 # Whitelist of Pillow's decoders: each further one would be more code that parses untrusted files.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")
-# With these limits, a process with TensorFlow 2 (0.7 GB) stays below 1 GB on the worst file of each format.
+# With these limits, a process with TensorFlow 2 (0.72 GB) stays below 1 GB on the worst file of each format.
 MAX_BYTES = 2**26
 MAX_PIXELS = 14 * 10**6
 MAX_JPEG_PIXELS = 28 * 10**6  # higher, because large JPEGs are decoded at reduced resolution
+# Higher limits for the kinds of images that need little memory per pixel. An image between the limits is called large.
+MAX_LARGE_BYTES = 150 * 10**6
+MAX_LARGE_PIXELS = 36 * 10**6  # A4 at 600 dpi has 34.8 million
+MAX_LARGE_JPEG_PIXELS = 50 * 10**6
+MAX_LARGE_METADATA = 2**24  # bytes that are no pixels, in a large image or a file of more than MAX_BYTES
+MAX_TIFF_MEMORY = 270 * 10**6  # bytes to decode a TIFF, which depend on its strips or tiles too
 MAX_SIDE = 1024  # pixels; larger images are reduced to this size
 
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG_FORMATS = ("JPEG", "MPO")  # MPO: a JPEG file that contains further images
 _EXIF_ORIENTATION = 0x0112
 _TRANSPOSE_BY_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -49,13 +58,13 @@ def read_image(source: ImageSource) -> Image.Image:
       A PIL image of mode RGB.
 
     Raises:
-      InputError: the image cannot be read, is damaged, is in none of FORMATS, has more than MAX_BYTES or MAX_PIXELS
-        (MAX_JPEG_PIXELS), or has floating-point or 32-bit pixels.
+      InputError: the image cannot be read, is damaged, is in none of FORMATS, has more bytes or pixels than the limit
+        for its kind, or has floating-point or 32-bit pixels.
     """
     name = get_display_name(source)
     try:
         if isinstance(source, Image.Image):
-            return _load_upright(source)
+            return _make_upright_rgb(*_load_reduced(source))
         if isinstance(source, (str, Path)):
             if Path(source).exists() and not Path(source).is_file():
                 raise InputError("is not a file")
@@ -66,8 +75,9 @@ def read_image(source: ImageSource) -> Image.Image:
         raise InputError(f"{name} {error}") from error
     except UnidentifiedImageError as error:
         raise InputError(f"{name} is in none of the supported formats ({', '.join(FORMATS)})") from error
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{name} has more than {MAX_PIXELS:,} pixels: reduce its size") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # PIL.Image.MAX_IMAGE_PIXELS
+        reason = str(error).partition(",")[0]
+        raise InputError(f"{name} has too many pixels ({reason}): reduce its size") from error
     except Exception as error:  # Pillow's decoders raise many exception types for damaged files
         system_error = getattr(error, "strerror", None)
         if system_error:
@@ -101,38 +111,172 @@ def draw_preview(source: ImageSource, digit: np.ndarray) -> Image.Image:
     return preview
 
 
+def is_large(file: BinaryIO) -> bool:
+    """Returns whether an image file has more than MAX_PIXELS, or a JPEG file more than MAX_JPEG_PIXELS.
+
+    `read_image` needs up to MAX_TIFF_MEMORY for such an image: threads should read one at a time. The result is False
+    for a file that `read_image` refuses.
+    """
+    with contextlib.suppress(Exception), _open(file) as image:
+        return _has_large_size(image)
+    return False
+
+
 def _read_file(file: BinaryIO) -> Image.Image:
-    if file.seek(0, os.SEEK_END) > MAX_BYTES:
-        raise InputError(f"has more than {MAX_BYTES:,} bytes: reduce its size")
+    with _open(file) as image:
+        size = MAX_SIDE, MAX_SIDE
+        if _has_large_size(image):  # the shorter side of a panorama may become shorter than MAX_SIDE
+            size = _reduce_size(image.size)
+        image.draft("RGB", size)
+        reduced, transpose = _load_reduced(image)
+    del image  # its pixels are no longer needed
+    return _make_upright_rgb(reduced, transpose)
+
+
+def _open(file: BinaryIO) -> Any:
+    """Opens an image file. No pixels are decoded yet. Raises InputError if that would need too much memory."""
+    num_bytes = file.seek(0, os.SEEK_END)
+    if num_bytes > MAX_LARGE_BYTES:
+        raise InputError(f"has {num_bytes:,} bytes, more than {MAX_LARGE_BYTES:,}: reduce its size")
     file.seek(0)
-    with Image.open(file, formats=FORMATS) as image:
-        _check_size(image)  # before draft(), which changes the size
-        image.draft("RGB", (MAX_SIDE, MAX_SIDE))
-        return _load_upright(image)
+    if file.read(8) == _PNG_SIGNATURE:
+        _check_png(file, num_bytes)
+    file.seek(0)
+    image = Image.open(file, formats=FORMATS)
+    if num_bytes > MAX_BYTES and image.format not in ("PNG", "BMP", "TIFF"):
+        raise InputError(
+            f"has {num_bytes:,} bytes, more than the {MAX_BYTES:,} of {image.format} files: reduce its size"
+        )
+    _check_size(image)
+    if image.format == "TIFF":
+        _check_tiff(image, num_bytes)
+    if num_bytes > MAX_BYTES or _has_large_size(image):
+        if image.format == "TIFF":
+            _check_metadata(sum(map(len, image.tag_v2._tagdata.values())))
+        elif image.format in _JPEG_FORMATS:
+            _check_metadata(sum(len(segment) for _, segment in image.applist))
+    return image
+
+
+def _check_png(file: BinaryIO, num_bytes: int) -> None:
+    """Checks a PNG file before Pillow opens it: some versions then allocate the canvas of an animation."""
+    file.seek(8)
+    _, chunk, width, height = struct.unpack(">I4sII", file.read(16))
+    if chunk != b"IHDR":
+        raise InputError("is damaged: its header is missing")
+    if width * height > MAX_LARGE_PIXELS:
+        raise InputError(_describe_size(width, height, MAX_LARGE_PIXELS, "PNG images"))
+    if num_bytes > MAX_BYTES or width * height > MAX_PIXELS:
+        file.seek(8)
+        num_metadata = 0
+        while chunk != b"IEND":
+            length, chunk = struct.unpack(">I4s", file.read(8))
+            num_metadata += length if chunk != b"IDAT" else 0
+            file.seek(length + 4, os.SEEK_CUR)
+        _check_metadata(num_metadata)
+
+
+def _check_metadata(num_bytes: int) -> None:
+    # Pillow keeps metadata, and copies them while it reads them.
+    if num_bytes > MAX_LARGE_METADATA:
+        raise InputError(f"has {num_bytes:,} bytes of metadata, more than {MAX_LARGE_METADATA:,}: remove them")
+
+
+def _check_tiff(image: Any, num_bytes: int) -> None:
+    """Raises InputError if Pillow and libtiff need too much memory for a TIFF file."""
+    tags = image.tag_v2
+    num_pixels = image.width * image.height
+    decoded = num_pixels * (1 if image.mode in ("1", "L", "P") else 4)
+    needed = decoded
+    if image.info["compression"] != "raw":  # libtiff maps the file into memory, and decodes whole strips or tiles
+        block = min(num_pixels, image.width * tags.get(TiffImagePlugin.ROWSPERSTRIP, image.height))
+        if TiffImagePlugin.TILEWIDTH in tags:
+            block = tags[TiffImagePlugin.TILEWIDTH] * tags[TiffImagePlugin.TILELENGTH]
+        bits = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) * tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+        if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 6:  # YCbCr, converted to RGBA
+            bits += 32
+        needed += num_bytes + block * bits // 8
+    if tags.get(_EXIF_ORIENTATION, 1) != 1:  # Pillow turns the decoded image
+        needed = max(needed, 2 * decoded)
+    if needed > MAX_TIFF_MEMORY:
+        raise InputError(
+            f"has {image.width:,} x {image.height:,} pixels that need {needed:,} bytes of memory, more than the "
+            f"{MAX_TIFF_MEMORY:,} of TIFF images: reduce its size, or save it upright and in smaller strips or tiles"
+        )
 
 
 def _check_size(image: Image.Image) -> None:
-    # The size of a file is read from its header: no pixels are decoded yet.
-    limit = MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") else MAX_PIXELS
-    if image.width * image.height > limit:
-        raise InputError(f"has {image.width:,} x {image.height:,} pixels, more than {limit:,}: reduce its size")
     if image.width * image.height == 0:
         raise InputError("has no pixels")
+    if _has_large_size(image):
+        is_jpeg = image.format in _JPEG_FORMATS
+        kind, advice = _name_costly_kind(image)
+        if kind:
+            limit = MAX_JPEG_PIXELS if is_jpeg else MAX_PIXELS
+        else:
+            limit = MAX_LARGE_JPEG_PIXELS if is_jpeg else MAX_LARGE_PIXELS
+            kind = f"{image.format} images" if image.format else "images"
+        if image.width * image.height > limit:
+            raise InputError(_describe_size(image.width, image.height, limit, kind) + advice)
 
 
-def _load_upright(image: Image.Image) -> Image.Image:
+def _has_large_size(image: Image.Image) -> bool:
+    return image.width * image.height > (MAX_JPEG_PIXELS if image.format in _JPEG_FORMATS else MAX_PIXELS)
+
+
+def _name_costly_kind(image: Any) -> Tuple[str, str]:
+    """Returns the name of the kind of an image that needs much memory per pixel, and advice; otherwise "", ""."""
+    if image.format == "WEBP":  # libwebp and Pillow keep four copies of the pixels
+        return "WEBP images", ", or save it as JPEG or PNG"
+    if image.format == "PNG" and image.is_animated:
+        return "animated PNG images", ", or save its first frame alone"
+    if image.mode.startswith(("I", "F")) or (image.format in ("PNG", "TIFF") and ";16" in str(image.tile)):
+        return "images with more than 8 bits per channel", ", or save it with 8 bits per channel"
+    if image.format in _JPEG_FORMATS and image.fp:
+        _, horizontal, vertical, _ = zip(*image.layer)  # the sampling factors of each channel
+        num_samples = sum(x * y for x, y in zip(horizontal, vertical)) / (max(horizontal) * max(vertical))
+        # libjpeg keeps 2 bytes for each sample of the whole image until it has read the last scan.
+        if num_samples > 1.5 and _has_several_scans(image):
+            return "progressive JPEG images without 4:2:0 subsampling", ", or save it as a baseline JPEG"
+    return "", ""
+
+
+def _has_several_scans(image: Any) -> bool:
+    """Returns whether the first scan of an open JPEG file has not all its channels and coefficients."""
+    if "progressive" in image.info:
+        return True
+    image.fp.seek(2)
+    while True:
+        marker, length = struct.unpack(">HH", image.fp.read(4))
+        if marker == 0xFFDA:
+            return image.fp.read(1)[0] < image.layers
+        if marker <= 0xFF00 or length < 2:
+            return True
+        image.fp.seek(length - 2, os.SEEK_CUR)
+
+
+def _describe_size(width: int, height: int, limit: int, kind: str) -> str:
+    return f"has {width:,} x {height:,} = {width * height:,} pixels, more than the {limit:,} of {kind}: reduce its size"
+
+
+def _load_reduced(image: Image.Image) -> Tuple[Image.Image, Optional[Image.Transpose]]:
+    """Returns a copy in mode RGB or RGBA, reduced to MAX_SIDE, and how to transpose it to make it upright."""
     _check_size(image)
     image.load()
-    rgb = _convert_to_rgb(image)
-    if image.format == "TIFF":  # Pillow has already applied the orientation
-        return rgb
-    with contextlib.suppress(Exception):  # no valid EXIF orientation: leave unrotated
-        rgb = rgb.transpose(_TRANSPOSE_BY_ORIENTATION[image.getexif()[_EXIF_ORIENTATION]])
-    return rgb
+    reduced = _reduce_to_rgb(image)
+    if image.format != "TIFF":  # there, Pillow has already applied the orientation
+        with contextlib.suppress(Exception):  # no valid EXIF orientation: leave unrotated
+            return reduced, _TRANSPOSE_BY_ORIENTATION[image.getexif()[_EXIF_ORIENTATION]]
+    return reduced, None
 
 
-def _convert_to_rgb(image: Image.Image) -> Image.Image:
-    """Returns a copy of a decoded image in mode RGB, reduced to MAX_SIDE."""
+def _make_upright_rgb(image: Image.Image, transpose: Optional[Image.Transpose]) -> Image.Image:
+    rgb = _composite_alpha(image) if image.mode == "RGBA" else image
+    return rgb if transpose is None else rgb.transpose(transpose)
+
+
+def _reduce_to_rgb(image: Image.Image) -> Image.Image:
+    """Returns a copy of a decoded image, reduced to MAX_SIDE, in mode RGBA if it has transparency, else in mode RGB."""
     if image.mode == "F":
         raise InputError("has floating-point pixels: save it with 8 or 16 bits per channel")
     if image.mode.startswith("I"):
@@ -140,19 +284,37 @@ def _convert_to_rgb(image: Image.Image) -> Image.Image:
         if levels.min() < 0 or levels.max() > 65535:
             raise InputError("has 32-bit pixels: save it with 8 or 16 bits per channel")
         image = Image.fromarray((levels // 257).astype(np.uint8))
-    if image.mode in ("L", "RGB", "RGBA", "CMYK") and "transparency" not in image.info:
-        image = _reduce(image)  # before the conversion, whose copy then needs less memory
     has_alpha = image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info
-    image = _reduce(image.convert("RGBA" if has_alpha else "RGB"))
-    return _composite_alpha(image) if has_alpha else image
+    mode = "RGBA" if has_alpha else "RGB"
+    if _has_large_size(image):
+        image = _reduce_in_blocks(image, mode)
+    elif image.mode in ("L", "RGB", "RGBA", "CMYK") and "transparency" not in image.info:
+        image = _reduce(image)  # before the conversion, whose copy then needs less memory
+    return _reduce(image.convert(mode))
+
+
+def _reduce_in_blocks(image: Image.Image, mode: str) -> Image.Image:
+    """Converts an image to a mode and reduces it by a whole number; its longer side stays at least MAX_SIDE.
+
+    The whole image is never copied: a copy needs up to 4 bytes per pixel.
+    """
+    factor = max(image.size) // MAX_SIDE
+    side = factor * -(-MAX_SIDE // factor)  # of a block; a multiple of the factor, so that the blocks stay aligned
+    reduced = Image.new(mode, [-(-length // factor) for length in image.size])
+    for top in range(0, image.height, side):
+        for left in range(0, image.width, side):
+            block = image.crop((left, top, min(left + side, image.width), min(top + side, image.height)))
+            reduced.paste(block.convert(mode).reduce(factor), (left // factor, top // factor))
+    return reduced
 
 
 def _reduce(image: Image.Image) -> Image.Image:
-    scale = max(image.size) / MAX_SIDE
-    if scale <= 1:
-        return image
-    size = max(1, round(image.width / scale)), max(1, round(image.height / scale))
-    return image.resize(size, Image.Resampling.BOX)
+    return image if max(image.size) <= MAX_SIDE else image.resize(_reduce_size(image.size), Image.Resampling.BOX)
+
+
+def _reduce_size(size: Tuple[int, int]) -> Tuple[int, int]:
+    scale = max(size) / MAX_SIDE
+    return max(1, round(size[0] / scale)), max(1, round(size[1] / scale))
 
 
 def _composite_alpha(rgba: Image.Image) -> Image.Image:

@@ -275,6 +275,78 @@ def test_predict_and_export_use_the_latest_completed_run(script, run, files, tmp
     assert (done.stdout, done.stderr) == (f"{Path('model', '1')}\n", "")
 
 
+def draw_large(digit, size):
+    """Draws a digit, black on white, 0.6 times as high as the image's shorter side."""
+    return Image.fromarray(255 - draw_strokes(digit, size=min(size) * 6 // 10, image_size=size))
+
+
+def test_a_48_megapixel_photo_and_a_600_dpi_scan_are_read(classifier, tmp_path):
+    photo, scan = tmp_path / "photo.jpg", tmp_path / "scan.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    draw_large(7, (6000, 8000)).transpose(Image.Transpose.ROTATE_90).convert("RGB").save(str(photo), exif=exif)
+    draw_large(0, (4961, 7016)).convert("RGB").save(str(scan), compress_level=1)
+    assert classifier.predict([photo, scan]).classes.tolist() == [7, 0]
+
+
+MEASURE_PREDICT = """
+import re, sys
+from mnist_cnn.cli import predict
+try:
+    predict.main(sys.argv[1:])
+finally:
+    # Not ru_maxrss, which starts at the value of the parent process.
+    kilobytes = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()).group(1))
+    print("peak", kilobytes * 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self"), reason="needs /proc, which only Linux has")
+def test_predict_needs_less_than_1_gb_for_the_largest_images(run, tmp_path):
+    jpeg, other, ordinary = draw_large(7, (8000, 6250)), draw_large(7, (6000, 6000)), draw_large(7, (3741, 3742))
+    panorama = draw_large(7, (65500, 763)).convert("RGB")
+    strokes = Image.eval(other, lambda level: 255 - level)
+    transparent = Image.merge("RGBA", [strokes.point(lambda _: 0)] * 3 + [strokes])
+    palette = strokes.point(lambda level: level > 127, "P")
+    palette.putpalette([*WHITE, *BLACK])
+    grey16 = Image.fromarray(np.asarray(ordinary, np.uint16) * 257)
+    largest = {
+        "444.jpg": (jpeg.convert("RGB"), {"quality": 95, "subsampling": 0}),
+        "progressive.jpg": (jpeg.convert("RGB"), {"progressive": True}),
+        "cmyk.jpg": (jpeg.convert("CMYK"), {}),
+        "progressive-cmyk.jpg": (draw_large(7, (5291, 5291)).convert("CMYK"), {"progressive": True}),
+        "panorama.jpg": (panorama, {"progressive": True}),
+        "rgba.png": (transparent, {"compress_level": 1}),
+        "la.png": (transparent.convert("LA"), {"compress_level": 1}),
+        "palette.png": (palette, {"transparency": 0}),
+        "1.png": (other.convert("1"), {}),
+        "16.png": (grey16, {"compress_level": 1}),
+        "strip.tif": (other.convert("RGB"), {"compression": "tiff_lzw", "strip_size": 2**30}),
+        "rgba.tif": (transparent, {"compression": "tiff_adobe_deflate"}),
+        "jpeg.tif": (other.convert("RGB"), {"compression": "jpeg"}),
+        "raw.tif": (other.convert("CMYK"), {}),
+        "16.tif": (grey16, {"compression": "tiff_lzw"}),
+        "palette.gif": (palette, {"transparency": 0}),
+        "rgb.bmp": (other.convert("RGB"), {}),
+        "rgba.webp": (transparent.resize((3741, 3741)), {"method": 0, "lossless": True}),
+    }
+    for name, (image, options) in largest.items():
+        image.save(str(tmp_path / name), **options)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE_PREDICT, "--run-dir", str(run), "--show", "previews", *largest],
+        cwd=str(tmp_path),
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    *lines, peak = done.stdout.splitlines()
+    found = dict(line.split()[:2] for line in lines)
+    assert found.pop("panorama.jpg:") == "no"  # the digit would be one pixel high
+    assert len(found) == len(largest) - 1 and set(found.values()) == {"7"}, done
+    assert int(peak.split()[1]) < 10**9
+
+
 @pytest.mark.slow
 def test_saved_model_cli_runs_an_exported_model(exported, sample, tmp_path):
     images, _ = sample.test.batch(slice(0, 5))

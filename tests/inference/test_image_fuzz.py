@@ -1,8 +1,10 @@
 """Damaged and oversized image files give a digit or a one-line error, in bounded memory and time."""
 
 import os
+import struct
 import subprocess
 import sys
+import zlib
 
 import pytest
 from helpers import ROOT, environment
@@ -56,11 +58,13 @@ print(count, num_readable, slowest)
 
 MEASURE_PEAK_MEMORY = """
 import re
-from mnist_cnn import NoDigitFound, prepare
+from mnist_cnn import InputError, NoDigitFound, prepare
 try:
     prepare({!r})
 except NoDigitFound:
     print("no digit found")
+except InputError as error:
+    print(error)
 # Not ru_maxrss, which starts at the value of the parent process.
 print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()).group(1)) / 1024)
 """
@@ -110,3 +114,37 @@ def test_the_largest_images_need_less_than_300_mb(tmp_path):
         result, megabytes = done.stdout.splitlines()
         # TensorFlow 2 needs another 700 MB.
         assert result == "no digit found" and float(megabytes) < 300, (name, megabytes)
+
+
+def test_a_file_that_only_claims_a_large_canvas_or_tile_needs_no_memory_for_it(tmp_path):
+    def make_chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    side = 13000
+    animation = (
+        b"\x89PNG\r\n\x1a\n"
+        + make_chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0))
+        + make_chunk(b"acTL", struct.pack(">II", 2, 0))
+        + make_chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, side, side, 0, 0, 1, 10, 1, 0))
+        + make_chunk(b"IDAT", zlib.compress(bytes(1000)))
+        + make_chunk(b"IEND", b"")
+    )
+    tile = zlib.compress(bytes(20000**2), 1)
+    tags = {256: 9, 257: 9, 258: 8, 259: 8, 262: 1, 277: 1, 322: 20000, 323: 20000, 324: 134, 325: len(tile)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    tiff = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + tile
+    for name, content, reason in [
+        ("a.png", animation, " 169,000,000 pixels"),
+        ("b.tif", tiff, " 9 x 9 pixels that need"),
+    ]:
+        (tmp_path / name).write_bytes(content)
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", MEASURE_PEAK_MEMORY.format(str(tmp_path / name))],
+            cwd=str(ROOT),
+            env=environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        result, megabytes = done.stdout.splitlines()
+        assert reason in result and float(megabytes) < 120, (name, done.stdout)

@@ -1,6 +1,8 @@
 """Reading image files and converting them to MNIST format."""
 
 import io
+import struct
+import warnings
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from drawings import FONTS, draw_strokes, make_uneven_light, paint
 from PIL import Image
 
 from mnist_cnn import InputError, NoDigitFound, prepare
-from mnist_cnn.inference.image_io import draw_preview, read_image
+from mnist_cnn.inference.image_io import draw_preview, is_large, read_image
 
 BLACK, WHITE, RED, GREEN = (0, 0, 0), (255, 255, 255), (220, 20, 30), (20, 140, 60)
 
@@ -223,17 +225,130 @@ def test_other_formats_that_pillow_supports_are_refused(format):
     assert "is in none of the supported formats" in read_error(encode(paint(draw_strokes(7), BLACK, WHITE), format))
 
 
-@pytest.mark.parametrize("format", ["PNG", "GIF", "TIFF", "BMP"])
-def test_a_decompression_bomb_is_refused_by_its_header(format):
-    error = read_error(encode(Image.new("1", (5000, 5000)), format))
-    assert "x 5,000 pixels, more than 14,000,000: reduce its size" in error
+@pytest.mark.parametrize(
+    "format, kind",
+    [
+        ("PNG", "36,000,000 of PNG images: reduce its size"),
+        ("GIF", "36,000,000 of GIF images: reduce its size"),
+        ("TIFF", "36,000,000 of TIFF images: reduce its size"),
+        ("BMP", "36,000,000 of BMP images: reduce its size"),
+        ("JPEG", "50,000,000 of JPEG images: reduce its size"),
+    ],
+)
+def test_a_decompression_bomb_is_refused_by_its_header(format, kind):
+    side = 7072 if format == "JPEG" else 6001
+    error = read_error(encode(Image.new("L" if format == "JPEG" else "1", (side, side)), format))
+    assert error == f"the image has {side:,} x {side:,} = {side**2:,} pixels, more than the {kind}"
 
 
-def test_a_file_of_more_than_64_mb_is_refused(tmp_path):
+def test_images_that_need_more_memory_per_pixel_have_lower_limits():
+    def read(mode, format, size=(3742, 3742), **options):
+        return read_error(encode(Image.new(mode, size), format, **options))
+
+    found = "has 3,742 x 3,742 = 14,002,564 pixels, more than the 14,000,000 of "
+    deep = f"{found}images with more than 8 bits per channel: reduce its size, or save it with 8 bits per channel"
+    assert deep in read("I;16", "PNG") and deep in read("I;16", "TIFF", compression="tiff_lzw")
+    assert deep in read_error(Image.new("I", (3742, 3742)))
+    assert f"{found}WEBP images: reduce its size, or save it as JPEG or PNG" in read("RGB", "WEBP", method=0)
+    frames = {"save_all": True, "append_images": [Image.new("RGB", (3742, 3742), "white")]}
+    assert f"{found}animated PNG images: reduce its size, or save its first frame alone" in read("RGB", "PNG", **frames)
+
+
+def test_a_jpeg_whose_coefficients_need_much_memory_has_a_lower_limit():
+    def make_header(mode="RGB", **options):
+        """Returns a JPEG file whose header says that it has 5300 x 5300 pixels."""
+        content = bytearray(encode(Image.new(mode, (16, 16)), "JPEG", **options).read())
+        frame = content.index(b"\xff\xc2" if "progressive" in options else b"\xff\xc0")
+        content[frame + 5 : frame + 9] = struct.pack(">HH", 5300, 5300)
+        return content
+
+    one_channel = make_header(subsampling="4:4:4")
+    scan = one_channel.index(b"\xff\xda")
+    one_channel[scan : scan + 14] = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"  # the first scan has one of three channels
+    for content in (
+        make_header(subsampling="4:4:4", progressive=True),
+        make_header(subsampling="4:2:2", progressive=True),
+        make_header("CMYK", progressive=True),
+        one_channel,
+    ):
+        error = read_error(io.BytesIO(content))
+        assert "has 5,300 x 5,300 = 28,090,000 pixels, more than the 28,000,000 of progressive JPEG images" in error
+        assert error.endswith(": reduce its size, or save it as a baseline JPEG")
+    for content in (make_header("CMYK"), make_header(subsampling="4:2:0", progressive=True)):
+        assert is_large(io.BytesIO(content))  # which is False for files that are refused
+
+
+def test_a_tiff_whose_strips_tiles_or_orientation_need_too_much_memory_is_refused():
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for mode, options in [("RGBA", {"strip_size": 2**30}), ("RGB", {"exif": turned})]:
+        file = encode(Image.new(mode, (5820, 5820)), "TIFF", compression="tiff_lzw", **options)
+        error = read_error(file)
+        assert "has 5,820 x 5,820 pixels that need 27" in error and "more than the 270,000,000 of TIFF images" in error
+        assert error.endswith(": reduce its size, or save it upright and in smaller strips or tiles")
+    one_tile = {256: 9, 257: 9, 258: 8, 259: 8, 262: 1, 277: 1, 322: 20000, 323: 20000, 324: 200, 325: 9}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in one_tile.items())
+    header = b"II*\0" + struct.pack("<IH", 8, len(one_tile)) + entries + bytes(4)
+    assert "has 9 x 9 pixels that need 400,000" in read_error(io.BytesIO(header.ljust(300, b"\0")))
+
+
+def test_a_large_png_file_with_much_metadata_is_refused(tmp_path):
+    path = tmp_path / "long.png"
+    content = encode(Image.new("L", (50, 50)), "PNG").read()
+    end = content.index(b"IEND") - 4
+    path.write_bytes(content[:end] + struct.pack(">I4s", 2**26, b"prIv") + bytes(2**26 + 4) + content[end:])
+    assert "bytes of metadata, more than 16,777,216: remove them" in read_error(path)
+
+
+def test_pillows_own_limit_is_reported_and_not_changed(monkeypatch):
+    file = encode(paint(draw_strokes(7), BLACK, WHITE), "JPEG")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10000)
+    error = read_error(file)
+    assert error == (
+        "the image has too many pixels (Image size (40000 pixels) exceeds limit of 20000 pixels): reduce its size"
+    )
+    assert Image.MAX_IMAGE_PIXELS == 10000
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "(Image size (40000 pixels) exceeds limit of 30000 pixels)" in read_error(file)
+
+
+def test_large_images_are_reduced_as_others_are():
+    strokes = Image.fromarray(draw_strokes(7, size=2500, image_size=(4000, 3520)))  # 14.1 megapixels
+    expected = 255 - np.asarray(strokes.resize((1024, 901), Image.Resampling.BOX), np.float32)
+    black, white = (Image.new("L", strokes.size, level) for level in (0, 255))
+    grey = Image.composite(black, white, strokes)
+    transparent = Image.merge("LA", [black, strokes])
+    palette = strokes.point(lambda level: level > 127, "P")
+    palette.putpalette([*WHITE, *BLACK])
+    rotated = Image.Exif()
+    rotated[0x0112] = 6
+    for image, format, options in [
+        (transparent, "PNG", {"compress_level": 1}),
+        (transparent.convert("RGBA"), "TIFF", {}),
+        (palette, "PNG", {"transparency": 0, "compress_level": 1}),
+        (palette.transpose(Image.Transpose.ROTATE_90), "PNG", {"exif": rotated, "compress_level": 1}),
+        (palette, "GIF", {}),
+        (grey.convert("1"), "TIFF", {"compression": "group4"}),
+        (grey.transpose(Image.Transpose.ROTATE_90), "TIFF", {"exif": rotated}),
+        (grey, "BMP", {}),
+    ]:
+        file = encode(image, format, **options)
+        assert is_large(file)
+        assert abs(np.asarray(read_image(file)) - expected[..., np.newaxis]).mean() < 0.2  # of 255
+    assert abs(np.asarray(read_image(grey)) - expected[..., np.newaxis]).mean() < 0.2
+
+
+def test_files_of_too_many_bytes_are_refused(tmp_path):
     path = tmp_path / "long.png"
     with open(str(path), "wb") as file:
+        file.truncate(150 * 10**6 + 1)
+    assert "has 150,000,001 bytes, more than 150,000,000: reduce its size" in read_error(path)
+    Image.new("L", (50, 50)).save(str(path), "JPEG")
+    with open(str(path), "r+b") as file:
         file.truncate(2**26 + 1)
-    assert "more than 67,108,864 bytes" in read_error(path)
+    assert "has 67,108,865 bytes, more than the 67,108,864 of JPEG files: reduce its size" in read_error(path)
 
 
 def test_a_preview_shows_the_image_and_the_networks_input(seven):
