@@ -3,21 +3,25 @@
 import base64
 import io
 import json
-from typing import Any, Dict
+import threading
+from typing import Any, BinaryIO, Dict
 
 import numpy as np
 
 from mnist_cnn.errors import InputError, NoDigitFound
 from mnist_cnn.inference.classifier import Classifier
+from mnist_cnn.inference.image_io import is_large
 from mnist_cnn.inference.preprocessing import prepare
 from mnist_cnn.server import rest
 
 try:
     from flask import Flask, request
-    from werkzeug.exceptions import HTTPException, UnsupportedMediaType
+    from werkzeug.exceptions import HTTPException, ServiceUnavailable, UnsupportedMediaType
 except ImportError as error:
     raise ImportError("to serve, pip install '.[serve]'") from error
 
+IMAGE_PATH = "/v1/digits"
+BUSY = "another large image is being read: try again in a few seconds"  # status 503
 MAGIC_BYTES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}  # by media type
 # The page may load scripts, styles and data from this server only.
 SECURITY_HEADERS = {
@@ -37,6 +41,7 @@ def create_app(classifier: Classifier) -> Flask:
     """
     app = Flask(__name__)
     app.json.sort_keys = False
+    large_image_lock = threading.Lock()
 
     @app.get("/")
     def get_page():
@@ -46,16 +51,17 @@ def create_app(classifier: Classifier) -> Flask:
     def get_health():
         return {"status": "ok"}
 
-    @app.post("/v1/digits")
+    @app.post(IMAGE_PATH)
     def predict_digit():
         magic_bytes = MAGIC_BYTES.get(request.mimetype)
         if magic_bytes is None:
             raise UnsupportedMediaType(f"the body must be an image, with Content-Type {' or '.join(MAGIC_BYTES)}")
-        file_content = request.get_data(cache=False)
-        if not file_content.startswith(magic_bytes):
+        # waitress has the body in a BytesIO, which needs no copy.
+        file = request.stream if request.stream.seekable() else io.BytesIO(request.get_data(cache=False))
+        if file.read(len(magic_bytes)) != magic_bytes:
             raise InputError(f"the image is not {request.mimetype}")
         try:
-            digit = prepare(io.BytesIO(file_content))
+            digit = _prepare(file, large_image_lock)
         except NoDigitFound:
             return {"class": None}
         return _make_response(classifier, digit, with_maps=request.args.get("maps") == "1")
@@ -81,6 +87,21 @@ def create_app(classifier: Classifier) -> Flask:
         return response
 
     return app
+
+
+def _prepare(file: BinaryIO, large_image_lock: threading.Lock) -> np.ndarray:
+    """Calls `prepare`, but raises ServiceUnavailable for a large image while another thread prepares one.
+
+    Waiting would block the threads that other requests need.
+    """
+    if not is_large(file):
+        return prepare(file)
+    if not large_image_lock.acquire(blocking=False):
+        raise ServiceUnavailable(BUSY)
+    try:
+        return prepare(file)
+    finally:
+        large_image_lock.release()
 
 
 def _make_response(classifier: Classifier, digit: np.ndarray, with_maps: bool) -> Dict[str, Any]:

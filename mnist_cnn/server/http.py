@@ -1,13 +1,16 @@
 """A waitress server with a deadline for each request and a graceful shutdown. Needs the extra `serve`."""
 
+import copy
+import functools
 import json
 import socket
 import sys
+import threading
 import time
 from typing import Any, Callable
 
 from mnist_cnn.server import CannotListen
-from mnist_cnn.server.app import SECURITY_HEADERS
+from mnist_cnn.server.app import BUSY, IMAGE_PATH, SECURITY_HEADERS
 
 try:
     from waitress import wasyncore
@@ -20,6 +23,7 @@ except ImportError as error:
     raise ImportError("to serve, pip install '.[serve]'") from error
 
 MAX_BODY_BYTES = 10**6
+MAX_IMAGE_BYTES = 2**26  # for IMAGE_PATH; the server holds one body of more than MAX_BODY_BYTES at a time
 MAX_CONNECTIONS = 256  # open at the same time; each holds at most one body
 NUM_THREADS = 4
 # From a request's first byte to its response. The client has as long again to read the response.
@@ -27,12 +31,46 @@ REQUEST_TIMEOUT_SECS = 10
 IDLE_TIMEOUT_SECS = 60
 
 
+class ServiceUnavailable(Error):
+    code = 503
+    reason = "Service Unavailable"
+
+
 class RequestParser(HTTPRequestParser):
+    """Parser of one request. It holds `large_body_lock` from the header to the response if the body is large."""
+
+    max_body_bytes = MAX_BODY_BYTES
+    holds_lock = False
+
+    def __init__(self, large_body_lock: threading.Lock, adj: Any):
+        super().__init__(adj)
+        self._large_body_lock = large_body_lock
+
     def parse_header(self, header: bytes) -> None:
         try:
             super().parse_header(header)
         except ValueError as error:  # raised by int() for thousands of digits
             raise ParsingError("Content-Length is invalid") from error
+        if self.content_length > MAX_BODY_BYTES and (self.command, self.path) == ("POST", IMAGE_PATH):
+            self.max_body_bytes = MAX_IMAGE_BYTES
+            if self.content_length <= MAX_IMAGE_BYTES:
+                self._admit_large_body()
+
+    def _admit_large_body(self):
+        self.holds_lock = self._large_body_lock.acquire(blocking=False)
+        if self.holds_lock:
+            self.adj = copy.copy(self.adj)
+            self.adj.max_request_body_size = MAX_IMAGE_BYTES + 1
+        else:
+            self.error = ServiceUnavailable(BUSY)
+            # waitress then takes the request for complete, and does not ask for the body.
+            self.body_rcv, self.content_length, self.expect_continue = None, 0, False
+
+    def close(self) -> None:
+        super().close()
+        if self.holds_lock:
+            self.holds_lock = False
+            self._large_body_lock.release()
 
 
 class JSONErrorTask(ErrorTask):
@@ -40,7 +78,7 @@ class JSONErrorTask(ErrorTask):
 
     def execute(self) -> None:
         error = self.request.error
-        message = f"the body has over {MAX_BODY_BYTES:,} bytes" if error.code == 413 else error.body
+        message = f"the body has over {self.request.max_body_bytes:,} bytes" if error.code == 413 else error.body
         body = json.dumps({"error": message}).encode()
         self.status = f"{error.code} {error.reason}"
         self.response_headers = [
@@ -61,7 +99,6 @@ class RequestTimeout(Error):
 class Channel(HTTPChannel):
     """A connection. It is receiving a request, or sending a response, or lingering, or idle."""
 
-    parser_class = RequestParser
     error_task_class = JSONErrorTask
     state_since = 0.0  # when it began to receive, send or linger, by time.monotonic()
     has_unread_input = False  # the request was rejected before its end: the client may still be sending
@@ -69,6 +106,7 @@ class Channel(HTTPChannel):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        self.parser_class = functools.partial(RequestParser, self.server.large_body_lock)
         # Without this, waitress before 3.0.1 never closes a channel whose client has disconnected by now.
         self.connected = True
 
@@ -106,6 +144,11 @@ class Channel(HTTPChannel):
             self.requests.append(self.request)
             self.request = None
             self.server.add_task(self)
+
+    def del_channel(self, map: Any = None) -> None:
+        super().del_channel(map)
+        if self.request:  # its body was not received completely
+            self.request.close()
 
     # Lingering close: closing a socket with unread data sends RST, which makes the client lose the response.
 
@@ -153,6 +196,7 @@ class Server(TcpWSGIServer):
         Raises:
           CannotListen: the port is in use, say, or the host is not an address of this machine.
         """
+        self.large_body_lock = threading.Lock()
         try:
             super().__init__(
                 application,
@@ -165,7 +209,7 @@ class Server(TcpWSGIServer):
                 max_request_body_size=MAX_BODY_BYTES + 1,
                 max_request_header_size=2**14,
                 # Large enough that waitress never writes a request or a response to a temporary file.
-                inbuf_overflow=2 * MAX_BODY_BYTES,
+                inbuf_overflow=2 * MAX_IMAGE_BYTES,
                 outbuf_overflow=2**24,
                 outbuf_high_watermark=2**20,
                 recv_bytes=2**16,

@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ from mnist_cnn import Classifier, Recipe, prepare, train
 PREDICT = "/v1/models/mnist:predict"
 JSON = {"Content-Type": "application/json"}
 PNG = {"Content-Type": "image/png"}
+JPEG = {"Content-Type": "image/jpeg"}
+BUSY = 503, {"error": "another large image is being read: try again in a few seconds"}
 
 
 class Server:
@@ -62,10 +65,10 @@ class Server:
             connection.sendall(content)
             return read_response(connection)
 
-    def get_memory_mb(self):
-        """The resident memory, in MiB."""
+    def get_memory_mb(self, key="VmRSS"):
+        """The resident memory, in MiB; with the key VmHWM its peak."""
         with open(f"/proc/{self.process.pid}/status") as file:
-            return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1)) / 1024
+            return int(re.search(rf"{key}:\s+(\d+)", file.read()).group(1)) / 1024
 
 
 def send_request(connection, method, path, body=None, headers=None):
@@ -260,6 +263,61 @@ def test_bodies_over_1_mb_are_rejected_in_every_encoding(server):
     chunks = b"186a0\r\n" + b" " * 100_000 + b"\r\n"
     assert server.send_raw(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + 11 * chunks) == too_large
     assert server.predict(json.dumps({"inputs": []}).ljust(1_000_000))[0] == 400  # exactly 1 MB is accepted
+    assert server.send_raw(b"POST /v1/digits HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + 11 * chunks) == too_large
+    too_large = 413, {"error": "the body has over 67,108,864 bytes"}
+    assert server.send_raw(b"POST /v1/digits HTTP/1.1\r\nContent-Length: 67108865\r\n\r\n") == too_large
+
+
+def draw_large(mode, size):
+    """Draws a black 7 on white, in a large image."""
+    return Image.fromarray(255 - draw_strokes(7, size=min(size) * 6 // 10, image_size=size)).convert(mode)
+
+
+def test_one_large_image_is_received_at_a_time_and_others_do_not_wait_for_it(server):
+    photo = encode_image(draw_large("RGB", (8000, 6000)), "JPEG").ljust(2_000_000, b"\0")
+    upload = b"POST /v1/digits HTTP/1.1\r\nContent-Type: image/jpeg\r\nContent-Length: 2000000\r\n\r\n" + photo
+    with server.open_socket() as first:
+        first.sendall(upload[:-1])
+        assert server.request("POST", "/v1/digits", photo, JPEG) == BUSY
+        # The client is not asked to send a body that will be refused.
+        assert server.send_raw(upload[: -len(photo)].replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")) == BUSY
+        assert server.request("POST", "/v1/digits", SEVEN, PNG)[0] == 200
+        first.sendall(upload[-1:])
+        status, response = read_response(first)
+        assert status == 200
+        assert response["image"] == (prepare(io.BytesIO(photo)) * 255).round().astype(int).tolist()
+    with server.open_socket() as aborted:
+        aborted.sendall(upload[:-1])
+    deadline = time.monotonic() + 20
+    while server.request("POST", "/v1/digits", photo, JPEG)[0] == 503:  # until the server has seen the disconnection
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.slow
+@needs_proc
+def test_several_large_images_at_once_need_less_than_1_gb(run):
+    strokes = draw_large("L", (6000, 6000))
+    scan, photo = io.BytesIO(), io.BytesIO()
+    Image.merge("RGBA", [strokes, strokes, strokes, strokes]).save(scan, "PNG", compress_level=1)
+    draw_large("RGB", (8000, 6250)).save(photo, "JPEG", progressive=True)
+    largest_body = photo.getvalue().ljust(2**26, b"\0")
+    uploads = [(scan.getvalue(), PNG), (photo.getvalue(), JPEG), (largest_body, JPEG)]
+    with Server(run) as server, ThreadPoolExecutor(8) as executor:
+
+        def post(upload):
+            return server.request("POST", "/v1/digits", *upload)
+
+        assert post((SEVEN, PNG))[0] == 200
+        memory_before = server.get_memory_mb()
+        for upload in uploads * 4:
+            large = [executor.submit(post, upload) for _ in range(4)]
+            assert all(status == 200 for status, _ in executor.map(post, [(SEVEN, PNG)] * 4))
+            responses = [future.result() for future in large]
+            assert any(status == 200 for status, _ in responses)
+            assert all(status == 200 or (status, response) == BUSY for status, response in responses)
+        assert server.get_memory_mb("VmHWM") * 2**20 < 10**9
+        assert post((scan.getvalue(), PNG))[0] == 200
+        assert server.get_memory_mb() < memory_before + 100  # the images' memory is returned to the system
 
 
 @pytest.mark.parametrize(
