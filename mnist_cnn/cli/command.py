@@ -100,9 +100,12 @@ class Parser(argparse.ArgumentParser):
         sys.exit(status)
 
 
-def load_tensorflow(debug: bool) -> None:
-    """Imports TensorFlow, silenced unless `debug`. Takes seconds: call it after argument validation."""
-    _keep_freed_memory()
+def load_tensorflow(debug: bool, reads_images: bool = False) -> None:
+    """Imports TensorFlow, silenced unless `debug`. Takes seconds: call it after argument validation.
+
+    A command that reads image files sets `reads_images`: their memory is then returned to the system at once.
+    """
+    _configure_malloc(keep_freed_memory=not reads_images)
     _configure_intel_mkl_build()
     if not has_home():
         os.environ.setdefault("KERAS_HOME", os.devnull)  # otherwise Keras makes a folder named "~" for its settings
@@ -147,13 +150,18 @@ def _print_log_records(prog: str) -> None:
     logger.propagate = False  # libraries may add handlers to the root logger
 
 
-def _keep_freed_memory() -> None:
-    # By default, glibc returns the memory of a step's large tensors to the system again and again. TensorFlow 1.15
-    # then takes up to 1,600 page faults a step, 5 to 15 % of its time.
+def _configure_malloc(keep_freed_memory: bool) -> None:
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_TRIM_THRESHOLD, 2**30)
-        mallopt(_M_MMAP_THRESHOLD, 2**25)  # the largest value that glibc accepts
+        if keep_freed_memory:
+            # By default, glibc returns the memory of a step's large tensors to the system again and again. TensorFlow
+            # 1.15 then takes up to 1,600 page faults a step, 5 to 15 % of its time.
+            mallopt(_M_TRIM_THRESHOLD, 2**30)
+            mallopt(_M_MMAP_THRESHOLD, 2**25)  # the largest value that glibc accepts
+        else:
+            # By default, glibc raises this threshold to 16 MB, the size of Pillow's blocks, when it frees the first
+            # one. From then on, each thread keeps the memory of a large image.
+            mallopt(_M_MMAP_THRESHOLD, 2**22)
 
 
 def _configure_intel_mkl_build() -> None:

@@ -61,7 +61,7 @@ def predict_images(args: argparse.Namespace) -> None:
     if args.show and args.show.endswith(".png") and len(args.images) > 1:
         raise InputError(f"--show {args.show} is one file, but there are {len(args.images)} images: name a folder")
     folder = args.run_dir or directory.latest_run(completed=True)
-    load_tensorflow(args.debug)
+    load_tensorflow(args.debug, reads_images=True)
     from mnist_cnn import Classifier
 
     has_errors = False

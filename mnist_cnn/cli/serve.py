@@ -55,7 +55,7 @@ def serve(args: argparse.Namespace) -> None:
         mimetypes.add_type("text/javascript", ".js")
         mimetypes.add_type("text/css", ".css")
     raise_open_file_limit()
-    load_tensorflow(args.debug)
+    load_tensorflow(args.debug, reads_images=True)
     if not args.debug:
         logging.getLogger("waitress").setLevel(logging.ERROR)  # at lower levels, waitress logs every queued request
     from mnist_cnn import Classifier
