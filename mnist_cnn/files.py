@@ -136,6 +136,7 @@ def tensorflow_writable(folder: Path) -> Iterator[str]:
 
 
 def _is_plain(path: Path) -> bool:
+    """Returns whether TensorFlow opens a path as it is: it is no pattern, and UTF-8 is the locale's encoding of it."""
     try:
         # TensorFlow 2 passes some paths back to Python's functions, which encode them for the locale.
         return tensorflow_path(path) == str(path) and not _PATTERN.search(str(path))

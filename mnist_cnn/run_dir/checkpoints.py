@@ -102,6 +102,7 @@ def restore(session: Any, saver: Any, prefix: str) -> None:
 
     Raises:
       InputError: its variables are not those of the graph.
+      OSError: its path is one that TensorFlow cannot read, and a temporary copy cannot be written.
     """
     folder, name = Path(prefix).parent, Path(prefix).name
     try:
