@@ -33,7 +33,12 @@ logger = logging.getLogger(__name__)
 def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     parser = Parser(prog, DESCRIPTION)
     add = parser.add_argument
-    add("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, GIF, BMP, TIFF or WebP file, of any size and colours")
+    add(
+        "images",
+        metavar="IMAGE",
+        nargs="+",
+        help="PNG, JPEG, GIF, BMP, TIFF or WebP file, of any colours and up to 36 megapixels (JPEG 50, WebP 14)",
+    )
     parser.add_run_dir_argument(
         "directory of a run, or folder of an exported model (default: the latest completed run in runs/)"
     )
