@@ -159,7 +159,8 @@ def test_if_one_mirror_fails_each_file_is_requested_from_the_next(server, folder
     assert {name for behaviour, name in server.requests if behaviour == first} == set(NAMES)
 
 
-@pytest.mark.parametrize("first", ["hang", pytest.param("middle", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["hang", "middle"])
 def test_a_mirror_that_hangs_gets_only_one_request(server, folder, mnist_dir, monkeypatch, first):
     monkeypatch.delenv("MNIST_MIRROR")
     monkeypatch.setattr(download, "MIRRORS", (server.url(first), server.url("good")))

@@ -277,6 +277,7 @@ def test_plots_are_independent_of_matplotlib_settings_and_leave_them_unchanged(p
     assert with_defaults == with_changes
 
 
+@pytest.mark.slow
 def test_the_script_prints_the_path_of_the_latest_runs_page(script, sample, tmp_path):
     recipe = replace(DEFAULT_RECIPES["mlp"], epochs=1, batch_size=4000)
     train(sample, tmp_path / "runs" / "first", recipe, model="mlp")

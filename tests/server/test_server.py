@@ -372,6 +372,7 @@ def test_an_invalid_port_is_a_one_line_error(run, script):
     assert "port is 99999" in line and "0..65535" in line
 
 
+@pytest.mark.slow
 def test_the_core_does_not_need_flask(python):
     output = python(
         "import sys; sys.modules['flask'] = sys.modules['waitress'] = None\n"
