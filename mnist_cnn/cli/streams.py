@@ -51,7 +51,7 @@ def flush_or_discard(stream: TextIO) -> Optional[OSError]:
 def discard(stream: TextIO) -> None:
     """Discards the output of stdout or stderr from now on.
 
-    Otherwise Python writes what is still buffered when it exits, reports that this failed and exits with status 120.
+    Without this, Python writes the buffered rest when it exits, reports that this failed and exits with status 120.
     """
     with open(os.devnull, "w") as null:
         os.dup2(null.fileno(), stream.fileno())

@@ -13,7 +13,7 @@ import threading
 import pytest
 from helpers import one_line_error, script_command, start
 
-from mnist_cnn import DataNotFound, InputError, load_mnist
+from mnist_cnn import DataNotFound, InputError, load_mnist, read_data_sets
 from mnist_cnn.data import download
 from mnist_cnn.data.idx import IDX_FILES
 
@@ -157,6 +157,12 @@ def test_if_one_mirror_fails_each_file_is_requested_from_the_next(server, folder
     load_mnist(folder)
     assert has_only_complete_files(folder, mnist_dir)
     assert {name for behaviour, name in server.requests if behaviour == first} == set(NAMES)
+
+
+def test_read_data_sets_downloads_from_its_source_url_what_must_be_mnist(server, folder):
+    assert read_data_sets(str(folder), source_url=server.url("good")).train.num_examples == 55000
+    with pytest.raises(DataNotFound, match="/flipped/"):
+        read_data_sets(str(folder / "new"), source_url=server.url("flipped"))
 
 
 @pytest.mark.slow
