@@ -17,8 +17,7 @@ import warnings
 import zipfile
 import zlib
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Iterator, List, Optional, Tuple, Type
+from typing import IO, Any, Iterator, List, Optional, Tuple
 
 import numpy as np
 from tqdm import tqdm
@@ -53,12 +52,7 @@ class WheelDownload:
     def __enter__(self) -> "WheelDownload":
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         if self._process:
             self._process.kill()
             self._process.communicate()
