@@ -89,11 +89,16 @@ def test_report_without_standard_streams_writes_its_files(trained):
 
 
 @pytest.mark.slow
-def test_evaluate_export_and_launch_local_work_without_standard_streams(trained, tmp_path, sample):
+def test_evaluate_and_export_work_without_standard_streams(trained, tmp_path):
     assert run("evaluate.py", "--run-dir", trained[0], redirections=ALL_CLOSED) == (0, "", "")
     export = ("export.py", "--run-dir", trained[0], "--export-dir", tmp_path / "model")
     assert run(*export, redirections=ALL_CLOSED) == (0, "", "")
     assert (tmp_path / "model/1/saved_model.pb").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow_1")
+def test_launch_local_works_without_standard_streams(tmp_path, sample):
     launch = ("launch_local.py", "--workers", 1, "--", *TRAIN[1:], "--run-dir", tmp_path / "run")
     assert run(*launch, redirections=ALL_CLOSED) == (0, "", "")
     assert_complete(tmp_path / "run", sample)
@@ -191,6 +196,7 @@ def test_training_continues_if_the_readers_of_stdout_and_stderr_are_gone(tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow_1")
 def test_launch_local_continues_if_the_reader_of_stdout_is_gone(tmp_path, sample):
     with broken_pipe() as pipe:
         launch = ("launch_local.py", "--workers", 1, "--", *TRAIN[1:], "--run-dir", tmp_path / "run")
