@@ -207,11 +207,12 @@ class _PeerMonitor:
         self._threads = [
             threading.Thread(target=self._heartbeat_loop, args=[peer], daemon=True) for peer in self._peers
         ]
+        self._watchdog = threading.Thread(target=self._watch_peers, daemon=True)
 
     def __enter__(self) -> "_PeerMonitor":
         for thread in self._threads:
             thread.start()
-        threading.Thread(target=self._watchdog, daemon=True).start()
+        self._watchdog.start()
         return self
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
@@ -221,6 +222,8 @@ class _PeerMonitor:
         self._run_ended.set()
         for thread in self._threads:
             thread.join(max(0, self._deadline - time.monotonic()))
+        # A thread that ends last drops the server while Python exits, and TensorFlow 2 then aborts the process.
+        self._watchdog.join()
 
     def wait_for_all(self, run_dir: Optional[Path] = None) -> None:
         """Waits until every peer has responded after this call.
@@ -268,7 +271,7 @@ class _PeerMonitor:
                     return
             time.sleep(HEARTBEAT_SECS)
 
-    def _watchdog(self) -> None:
+    def _watch_peers(self) -> None:
         """Ends the process if the main thread is blocked inside TensorFlow because a peer does not respond."""
         # The main thread reports the error itself within this time, if it is not blocked.
         longest = self._timeout + SESSION_CLOSE_SECS

@@ -97,7 +97,6 @@ def test_evaluate_and_export_work_without_standard_streams(trained, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("tensorflow_1")
 def test_launch_local_works_without_standard_streams(tmp_path, sample):
     launch = ("launch_local.py", "--workers", 1, "--", *TRAIN[1:], "--run-dir", tmp_path / "run")
     assert run(*launch, redirections=ALL_CLOSED) == (0, "", "")
@@ -196,7 +195,6 @@ def test_training_continues_if_the_readers_of_stdout_and_stderr_are_gone(tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("tensorflow_1")
 def test_launch_local_continues_if_the_reader_of_stdout_is_gone(tmp_path, sample):
     with broken_pipe() as pipe:
         launch = ("launch_local.py", "--workers", 1, "--", *TRAIN[1:], "--run-dir", tmp_path / "run")
