@@ -8,6 +8,7 @@ from mnist_cnn.data.mnist import Split
 from mnist_cnn.model import NUM_CLASSES, Model
 
 BATCH_SIZE = 250  # as fast as 10,000 at once, which needs 1 GB more memory
+MAX_REFUSED = 0.001  # fraction of the validation images
 
 
 class Evaluation(NamedTuple):
@@ -26,9 +27,19 @@ def evaluate(session: Any, model: Model, split: Split) -> Evaluation:
       model: the Model to evaluate.
       split: the images and labels.
     """
-    starts = range(0, len(split), BATCH_SIZE)
-    batches = (split.batch(slice(start, start + BATCH_SIZE))[0] for start in starts)
-    predictions = np.concatenate([session.run(model.predictions, {model.images: images}) for images in batches])
+    predictions = _run(session, model, model.predictions, split)
     confusion_matrix = np.zeros([NUM_CLASSES, NUM_CLASSES], np.int64)
     np.add.at(confusion_matrix, (split.labels, predictions), 1)
     return Evaluation(confusion_matrix.trace() / len(split), confusion_matrix, predictions)
+
+
+def find_min_probability(session: Any, model: Model, split: Split) -> float:
+    """Returns the probability in [0, 1] below which a prediction is refused: MAX_REFUSED of the split have less."""
+    probabilities = _run(session, model, model.probabilities, split).max(axis=1)
+    return float(np.sort(probabilities)[int(MAX_REFUSED * len(split))])
+
+
+def _run(session: Any, model: Model, fetch: Any, split: Split) -> np.ndarray:
+    starts = range(0, len(split), BATCH_SIZE)
+    batches = (split.batch(slice(start, start + BATCH_SIZE))[0] for start in starts)
+    return np.concatenate([session.run(fetch, {model.images: images}) for images in batches])

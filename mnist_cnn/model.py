@@ -138,13 +138,17 @@ def loss(logits: Tensor, labels: Tensor) -> Tensor:
         return tf.reduce_mean(cross_entropy, name="cost")
 
 
-def make_train_op(cost: Tensor, learning_rate: Union[float, Tensor], global_step: Tensor) -> Any:
+def make_train_op(
+    cost: Tensor, learning_rate: Union[float, Tensor], global_step: Tensor, weight_decay: float = 0.0
+) -> Any:
     """Adds one step of Adam, with the other Adam hyperparameters at TensorFlow's defaults.
 
     Args:
       cost: float32 [].
       learning_rate: a float, or float32 [].
       global_step: int64 [] variable, incremented by each step.
+      weight_decay: each step multiplies the trainable variables by 1 - weight_decay * learning_rate, apart from
+        Adam's update (Loshchilov and Hutter 2019, arXiv:1711.05101).
 
     Returns:
       train_op: the operation that takes the step.
@@ -152,7 +156,16 @@ def make_train_op(cost: Tensor, learning_rate: Union[float, Tensor], global_step
     with tf.name_scope("train"):
         adam = tf.train.AdamOptimizer(learning_rate)
         # Colocate gradients with the forward ops, so that each replica of a cluster computes its own.
-        return adam.minimize(cost, global_step=global_step, colocate_gradients_with_ops=True)
+        adam_step = adam.minimize(cost, global_step=global_step, colocate_gradients_with_ops=True)
+        if not weight_decay:
+            return adam_step
+        with tf.control_dependencies([adam_step]):
+            # read_value() reads after Adam's update; the variable itself could be read before it.
+            decays = [
+                tf.assign_sub(weight, weight_decay * learning_rate * weight.read_value())
+                for weight in tf.trainable_variables()
+            ]
+        return tf.group(*decays)
 
 
 def create_weights(seed: int, model: str = "cnn", initial: str = "published") -> List[Tensor]:
@@ -225,6 +238,7 @@ def build_model(
     learning_rate: Union[float, Tensor] = 0.001,
     seed: int = 1,
     initial_weights: str = "published",
+    weight_decay: float = 0.0,
     inference: Callable[..., Tuple[Tensor, Activations]] = inference,
 ) -> Model:
     """Adds a network and its training to the current graph.
@@ -234,6 +248,7 @@ def build_model(
       learning_rate: Adam's; a float, or a float32 [] tensor.
       seed: an int in 0..2³²-1, which determines the initial weights and, together with the step, dropout.
       initial_weights: "published" or "he", as in `create_weights`.
+      weight_decay: as in `make_train_op`.
       inference: callable with the signature of `inference`; the cluster passes a sharded one.
 
     Raises:
@@ -276,7 +291,7 @@ def build_model(
         keep_prob=keep_prob,
         logits=logits,
         cost=cost,
-        train_op=make_train_op(cost, learning_rate, global_step),
+        train_op=make_train_op(cost, learning_rate, global_step, weight_decay),
         predictions=predictions,
         probabilities=tf.nn.softmax(logits, name="probabilities"),
         accuracy=tf.reduce_mean(tf.cast(correct, tf.float32), name="accuracy"),

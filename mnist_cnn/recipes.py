@@ -25,7 +25,7 @@ def check_positive(name: str, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Augmentation ranges: each amount is drawn uniformly from -value..+value.
+    """Augmentation ranges: each amount but `stroke_width` is drawn uniformly from -value..+value.
 
     Raises:
       InputError: a value is out of its range.
@@ -35,12 +35,15 @@ class Augmentation:
     scaling: float  # fraction of the size; height and width independently
     shear: float  # horizontal pixels per vertical pixel
     shift: float  # pixels; vertically and horizontally independently
+    stroke_width: float = 0.0  # fraction of the images whose strokes are made one pixel wider or narrower
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             highest = 1 if name == "scaling" else math.inf
             if not 0 <= value < highest:
                 raise InputError(f"{name} is {value}: it must be 0 or more, and below {highest}")
+        if self.stroke_width > 1:
+            raise InputError(f"stroke_width is {self.stroke_width}: it must be in 0..1")
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,10 @@ class Recipe:
     schedule: str = "constant"  # or "linear": linear warm-up to the peak, then linear decay to 0
     warmup: float = 0.0  # fraction of all steps
     initial_weights: str = "published"  # or "he": see model.create_weights
+    weight_decay: float = 0.0  # each step multiplies the weights by 1 - weight_decay * its learning rate
     augmentation: Optional[Augmentation] = None
+    plain_epochs: int = 0  # the number of last epochs that are without augmentation
+    outliers: float = 0.0  # images without a digit that are added to a batch, as a fraction of its size
 
     def __post_init__(self) -> None:
         check_int("epochs", self.epochs, 1)
@@ -72,6 +78,11 @@ class Recipe:
             raise InputError(f"warmup is {self.warmup}: it must be 0 or more, and below 1")
         if self.initial_weights not in ("published", "he"):
             raise InputError(f"initial_weights is {self.initial_weights!r}: it must be published or he")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"weight_decay is {self.weight_decay}: it must be 0 or more")
+        check_int("plain_epochs", self.plain_epochs, 0)
+        if not 0 <= self.outliers < math.inf:
+            raise InputError(f"outliers is {self.outliers}: it must be 0 or more")
 
     def learning_rate_at(self, step: int, total_steps: int) -> float:
         """Adam's learning rate in the 0-based `step` of a run of `total_steps`."""
@@ -105,7 +116,10 @@ RECIPES: Dict[str, Recipe] = {
         schedule="linear",
         warmup=0.2,
         initial_weights="he",
-        augmentation=Augmentation(rotation=12, scaling=0.12, shear=0.15, shift=2),
+        weight_decay=0.03,
+        augmentation=Augmentation(rotation=12, scaling=0.12, shear=0.15, shift=2, stroke_width=0.8),
+        plain_epochs=1,
+        outliers=0.2,
     ),
 }
 

@@ -5,7 +5,7 @@ import logging
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from mnist_cnn.data.batching import iterate_batches
 from mnist_cnn.data.mnist import Dataset
 from mnist_cnn.errors import InputError, Stopped, TrainingFailed
-from mnist_cnn.evaluation import evaluate
+from mnist_cnn.evaluation import evaluate, find_min_probability
 from mnist_cnn.model import Model, build_model
 from mnist_cnn.progress import make_bar
 from mnist_cnn.recipes import Recipe, check_int
@@ -118,7 +118,10 @@ class Trainer:
 
     def build_model(self) -> Model:
         """Adds the network and its training to the current graph."""
-        return build_model(self.config.model, self.learning_rate, self.config.seed, self.recipe.initial_weights)
+        recipe = self.recipe
+        return build_model(
+            self.config.model, self.learning_rate, self.config.seed, recipe.initial_weights, recipe.weight_decay
+        )
 
     def add_graph(self) -> None:
         self.learning_rate = tf.placeholder(tf.float32, [], "learning_rate")
@@ -167,7 +170,9 @@ class Trainer:
     def run_loop(self) -> None:
         """Trains until the last step, or until a signal asks to stop."""
         state = self.state
-        batches = iterate_batches(self.dataset.train, self.recipe, self.config.seed, state.step)
+        # Among the outliers are letters, which may be classes of other data.
+        recipe = replace(self.recipe, outliers=0.0) if self.dataset.name == "idx" else self.recipe
+        batches = iterate_batches(self.dataset.train, recipe, self.config.seed, state.step)
         with GracefulShutdown() as shutdown, self.progress_bar() as bar, contextlib.closing(
             batches
         ), contextlib.closing(self.summaries):
@@ -175,8 +180,8 @@ class Trainer:
                 started = time.perf_counter()
                 images, labels = next(batches)
                 cost = self.train_step(images, labels)
-                self.record_step(cost, len(labels), time.perf_counter() - started)
-                bar.update(len(labels))
+                self.record_step(cost, recipe.batch_size, time.perf_counter() - started)
+                bar.update(recipe.batch_size)
 
                 end_of_epoch = state.step % self.steps_per_epoch == 0
                 if end_of_epoch:
@@ -265,6 +270,7 @@ class Trainer:
             "steps": self.last_step,
             "test_accuracy": test_accuracy,
             "validation_accuracy": history[-1]["validation_accuracy"] if history else None,
+            "min_probability": find_min_probability(self.session, self.model, self.dataset.validation),
             "train_seconds": sum(row["seconds"] for row in history) + self.state.epoch_seconds,
             "checkpoint_seconds": self.checkpoint_seconds,
             "run_dir": str(self.run_dir),

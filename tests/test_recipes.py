@@ -9,6 +9,7 @@ import pytest
 from mnist_cnn import RECIPES, Augmentation, InputError, Recipe, build_model
 from mnist_cnn.data.augmentation import augment
 from mnist_cnn.data.batching import iterate_batches
+from mnist_cnn.data.outliers import make_outliers
 from mnist_cnn.tf1 import tf
 
 NO_DISTORTION = {"rotation": 0, "scaling": 0, "shear": 0, "shift": 0}
@@ -79,6 +80,15 @@ def test_each_image_is_sheared_independently_within_the_range(square):
     assert slants.min() < -0.12 and slants.max() > 0.12 and np.abs(slants).max() < 0.16
 
 
+def test_the_strokes_of_a_fraction_of_the_images_become_one_pixel_wider_or_narrower(square):
+    mass, _, covariance = moments(distorted(square, stroke_width=0.8))
+    widths = np.sqrt(12 * covariance[:, (0, 1), (0, 1)] + 1).round(3)  # of a uniform distribution over whole pixels
+    assert (mass == (widths[:, 0] * widths[:, 1]).round()).all()
+    counts = {tuple(pair): n for *pair, n in np.c_[np.unique(widths, axis=0, return_counts=True)].tolist()}
+    assert set(counts) == {(8, 8), (9, 8), (8, 9), (7, 8), (8, 7)}
+    assert 20 <= counts.pop((8, 8)) <= 60 and min(counts.values()) >= 20
+
+
 def test_augmentation_is_determined_by_seed_and_step(sample):
     def found(seed, step):
         return augment(sample.train.images[:50], RECIPES["accurate"].augmentation, seed, step)
@@ -99,6 +109,55 @@ def test_distorted_images_keep_their_labels(sample):
     # A distorted image correlates more with its original than with the others.
     correlation = np.corrcoef(images.reshape(100, -1), originals.reshape(100, -1))[:100, 100:]
     assert (correlation.argmax(axis=1) == np.arange(100)).mean() > 0.9
+
+
+def take_batch(split, recipe, step):
+    with closing(iterate_batches(split, recipe, seed=1, step=step)) as batches:
+        return next(batches)
+
+
+def test_the_plain_epochs_are_the_last_ones(sample):
+    steps_per_epoch = len(sample.train) // 100
+    recipe = Recipe(3, 100, 0.001, 0.8, augmentation=Augmentation(12, 0.1, 0.1, 2), plain_epochs=1)
+    for step, is_plain in [(0, False), (2 * steps_per_epoch - 1, False), (2 * steps_per_epoch, True)]:
+        originals, _ = take_batch(sample.train, RECIPES["original"], step)
+        images, _ = take_batch(sample.train, recipe, step)
+        assert (images == originals).all() == is_plain, step
+
+
+def test_outliers_are_added_to_each_batch_with_equal_labels_for_all_classes(sample):
+    recipe = dataclasses.replace(RECIPES["original"], outliers=0.2)
+    originals, true_labels = take_batch(sample.train, RECIPES["original"], 7)
+    images, labels = take_batch(sample.train, recipe, 7)
+    assert len(images) == len(labels) == 120
+    assert (images[:100] == originals).all() and (labels[:100] == true_labels).all()
+    np.testing.assert_allclose(labels[100:], 0.1)
+    again, _ = take_batch(sample.train, recipe, 7)
+    other, _ = take_batch(sample.train, recipe, 8)
+    assert (again == images).all() and (other[100:] != images[100:]).any(axis=(1, 2, 3)).sum() > 15
+
+
+def test_outliers_are_drawn_in_the_format_of_mnist(sample):
+    outliers = make_outliers(sample.train.images, sample.train.labels, seed=1)
+    assert outliers.dtype == np.uint8 and outliers.shape[1:] == (28, 28, 1) and 3500 < len(outliers) <= 4000
+    assert (outliers.max(axis=(1, 2, 3)) > 200).all()
+    mass, centre, _ = moments(outliers / 255)
+    assert np.percentile(np.abs(centre - 13.5), 99) < 1
+    mnist = moments(sample.train.images / 255)[0]
+    assert mnist.mean() / 2 < mass.mean() < 2 * mnist.mean()
+
+
+def test_weight_decay_shrinks_the_weights_after_adams_update(sample):
+    def step(**options):
+        with tf.Graph().as_default(), tf.Session() as session:
+            model = build_model(learning_rate=0.01, **options)
+            session.run(tf.global_variables_initializer())
+            images, labels = sample.train.batch(slice(0, 50))
+            session.run(model.train_op, {model.images: images, model.labels: labels})
+            return session.run(list(model.weights.values()))
+
+    for without, with_decay in zip(step(), step(weight_decay=0.5)):
+        np.testing.assert_allclose(with_decay, without * (1 - 0.5 * 0.01), rtol=1e-5, atol=1e-8)
 
 
 def test_a_linear_schedule_rises_during_warm_up_and_then_falls_to_0():
@@ -128,6 +187,9 @@ def test_he_weights_have_the_variance_2_over_fan_in():
         ({"warmup": 1.0}, "below 1"),
         ({"warmup": -0.1}, "0 or more"),
         ({"initial_weights": "zero"}, "published or he"),
+        ({"weight_decay": -1}, "0 or more"),
+        ({"plain_epochs": 0.5}, "a whole number"),
+        ({"outliers": -0.1}, "0 or more"),
     ],
     ids=str,
 )
@@ -140,6 +202,11 @@ def test_a_recipe_out_of_range_is_an_error(changes, message):
 def test_an_augmentation_out_of_range_is_an_error(amount):
     with pytest.raises(InputError, match=f"{next(iter(amount))} is .*it must be 0 or more"):
         Augmentation(**{**NO_DISTORTION, **amount})
+
+
+def test_a_fraction_of_stroke_widths_above_1_is_an_error():
+    with pytest.raises(InputError, match="stroke_width is 1.5: it must be in 0..1"):
+        Augmentation(**NO_DISTORTION, stroke_width=1.5)
 
 
 def test_recipes_are_immutable():

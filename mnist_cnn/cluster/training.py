@@ -166,6 +166,7 @@ class _ClusterTrainer(Trainer):
                 self.learning_rate,
                 self.config.seed,
                 self.recipe.initial_weights,
+                self.recipe.weight_decay,
                 partial(_sharded_inference, self._task.replicas),
             )
 

@@ -1,4 +1,4 @@
-"""Random affine transforms of the training images."""
+"""Random affine transforms of the training images, and random widths of their strokes."""
 
 import numpy as np
 
@@ -12,16 +12,19 @@ _OFFSETS = np.arange(_SIZE, dtype=np.float32) - _CENTRE
 def augment(images: np.ndarray, augmentation: Augmentation, seed: int, step: int) -> np.ndarray:
     """Applies a random affine transform to each image, deterministic in (seed, step).
 
-    Rotates, scales, shears and shifts, with bilinear interpolation and zero padding.
+    Rotates, scales, shears and shifts, with bilinear interpolation and zero padding. Before that, it changes the
+    stroke width of a fraction of the images by one pixel.
 
     Args:
       images: uint8 [n, 28, 28, 1] in 0..255.
-      augmentation: the ranges; amounts are drawn uniformly from -value..+value.
+      augmentation: the ranges.
       seed, step: ints, zero or more.
 
     Returns:
       float32 [n, 28, 28, 1] in [0, 1].
     """
+    if augmentation.stroke_width:
+        images = _change_stroke_width(images, augmentation.stroke_width, seed, step)
     n = len(images)
     # A 3-element seed keeps this stream apart from the shuffle's [seed, data_pass]; docs/design.md has the exception.
     draws = np.random.RandomState([seed, step, 1]).uniform(-1, 1, [6, n, 1]).astype(np.float32)
@@ -52,6 +55,28 @@ def augment(images: np.ndarray, augmentation: Augmentation, seed: int, step: int
     above = top_left + x * (top_right - top_left)
     below = bottom_left + x * (bottom_right - bottom_left)
     return ((above + y * (below - above)) / np.float32(255))[..., np.newaxis]
+
+
+def _change_stroke_width(images: np.ndarray, fraction: float, seed: int, step: int) -> np.ndarray:
+    """Makes the strokes of a random fraction of the images wider or narrower by one pixel, along a random axis.
+
+    Wider is the maximum of an image and the image shifted by one pixel; narrower is their minimum.
+
+    Args:
+      images: uint8 [n, 28, 28, 1].
+      fraction: in [0, 1], the probability of a change.
+      seed, step: ints, zero or more.
+
+    Returns:
+      uint8 [n, 28, 28, 1].
+    """
+    draws = np.random.RandomState([seed, step, 2]).uniform(size=[3, len(images), 1, 1, 1])
+    is_changed, is_wider, is_vertical = draws[0] < fraction, draws[1] < 0.5, draws[2] < 0.5
+    below, right = np.zeros_like(images), np.zeros_like(images)
+    below[:, 1:], right[:, :, 1:] = images[:, :-1], images[:, :, :-1]
+    shifted = np.where(is_vertical, below, right)
+    changed = np.where(is_wider, np.maximum(images, shifted), np.minimum(images, shifted))
+    return np.where(is_changed, changed, images)
 
 
 def _source_coords(by_row: np.ndarray, by_column: np.ndarray, shift: np.ndarray) -> np.ndarray:

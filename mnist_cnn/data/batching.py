@@ -12,6 +12,7 @@ import numpy as np
 
 from mnist_cnn.data.augmentation import augment
 from mnist_cnn.data.mnist import Split
+from mnist_cnn.data.outliers import make_outliers
 from mnist_cnn.recipes import Recipe
 
 
@@ -24,17 +25,24 @@ def iterate_batches(
 
     Args:
       split: the images and labels.
-      recipe: gives the batch size and the augmentation.
+      recipe: gives the batch size, the augmentation and the outliers, whose labels are 0.1 for each class.
       seed: an int in 0..2³²-1.
       step: the 0-based first step.
     """
+    num_outliers = round(recipe.outliers * recipe.batch_size)
+    outliers = make_outliers(split.images, split.labels, seed) if num_outliers else None
+    num_augmented = (recipe.epochs - recipe.plain_epochs) * (len(split) // recipe.batch_size)  # steps
 
     def make_batch(step: int) -> Tuple[np.ndarray, np.ndarray]:
         indices = batch_indices(len(split), recipe.batch_size, seed, step)
-        images, labels = split.batch(indices)
-        if recipe.augmentation:
-            images = augment(split.images[indices], recipe.augmentation, seed, step)
-        return images, labels
+        images, labels = split.images[indices], split.batch(indices)[1]
+        if outliers is not None:
+            chosen = np.random.RandomState([seed, step, 3]).randint(0, len(outliers), num_outliers)
+            images = np.concatenate([images, outliers[chosen]])
+            labels = np.concatenate([labels, np.full([num_outliers, labels.shape[1]], 1 / labels.shape[1], np.float32)])
+        if recipe.augmentation and step < num_augmented:
+            return augment(images, recipe.augmentation, seed, step), labels
+        return np.divide(images, 255, dtype=np.float32), labels
 
     with ThreadPoolExecutor(1) as executor:
         next_batch = executor.submit(make_batch, step)

@@ -1,0 +1,171 @@
+"""Images that show no digit, in MNIST's format: with them, a network learns to be unsure of what is not a digit.
+
+Trained on digits alone, a network is sure of nearly everything (Hendrycks et al. 2019, "Deep Anomaly Detection with
+Outlier Exposure", arXiv:1812.04606). Half of the images are letters and symbols, a quarter are random strokes, an
+eighth are spots and an eighth are digits that are turned or put together wrongly.
+"""
+
+from typing import List
+
+import numpy as np
+
+NUM_OUTLIERS = 4000
+
+# Letters and symbols that cannot be mistaken for a digit. Each word is a stroke: "l" for straight lines through points,
+# "c" for a curve of quadratic Béziers, whose every second point is a control point. A point is its x and y in 0..8.
+_GLYPHS = [
+    "l084088 l2565",  # A
+    "c8100040887",  # C
+    "l80000888 l0464",  # E
+    "l800008 l0464",  # F
+    "c8100040887 l878454",  # G
+    "l0008 l8088 l0484",  # H
+    "l6065 c6568380806",  # J
+    "l3070 l5055 c555828",  # J with a serif
+    "l0008 l8004 l0488",  # K
+    "l000888",  # L
+    "l0800448088",  # M
+    "l08008880",  # N
+    "l0008 c0080828505",  # P
+    "l0008 c0080828505 l4588",  # R
+    "l0080 l4048",  # T
+    "l0004 c0408488884 l8480",  # U
+    "l004880",  # V
+    "l0028446880",  # W
+    "l0088 l8008",  # X
+    "l0044 l8044 l4448",  # Y
+    "c757848181512427275 l7278",  # a
+    "c2322427275 c74242628487876 l7378",  # a with two storeys
+    "c757848181512427275 l7078",  # d
+    "l1575 c757242121518486877",  # e
+    "c704043 l4348 l2363",  # f
+    "l0008 c0503438385 l8588",  # h
+    "l5256 c565828 l5051",  # j
+    "l1018 l7315 l3578",  # k
+    "l0208 c0402224244 l4448 c4442628284 l8488",  # m
+    "l1218 c1412427274 l7478",  # n
+    "l0048 c736636161310406073",  # p
+    "l2228 c242262",  # r
+    "l4046 c464878 l1373",  # t
+    "l1215 c1518487875 l7278",  # u
+    "l1145 l7128",  # y
+    "l4147 l1474",  # +
+    "l3018 l7058 l0383 l0585",  # #
+    "l4048 l1276 l7216",  # *
+    "c12104080727445 l4748",  # ?
+    "c848848080400408084 c646646262422426264 l6466",  # @
+    "l8008 c212212020100102021 c878878686766768687",  # %
+    "l60202868",  # [
+    "l20606828",  # ]
+    "l711477",  # <
+    "l117417",  # >
+    "l0080 l2028 l6068",  # pi
+    "l80004408 l0888",  # sigma
+    "l40088840",  # triangle
+    "l401883037840",  # star
+    "l043880",  # check mark
+    "l0484 l518457",  # arrow
+]
+_Y, _X = np.mgrid[:28, :28].astype(np.float32)[..., np.newaxis] + np.float32(0.5)
+
+
+def make_outliers(images: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
+    """Makes images that show no digit, deterministic in the arguments.
+
+    Args:
+      images: uint8 [n, 28, 28, 1], of digits.
+      labels: int [n] in 0..9.
+      seed: an int in 0..2³²-1.
+
+    Returns:
+      uint8 [about NUM_OUTLIERS, 28, 28, 1].
+    """
+    random = np.random.RandomState([seed, 3])
+    glyphs = [[_parse_stroke(word) for word in glyph.split()] for glyph in _GLYPHS]
+    drawn = [_draw(_distort(glyphs[random.randint(len(glyphs))], random), random) for _ in range(NUM_OUTLIERS // 2)]
+    drawn += [_draw(_make_random_strokes(random), random) for _ in range(NUM_OUTLIERS // 4)]
+    drawn += [_draw_spots(random) for _ in range(NUM_OUTLIERS // 8)]
+    mixed = _mix_digits(images[..., 0], labels, NUM_OUTLIERS // 8, random)
+    return np.concatenate([np.array(drawn), mixed])[..., np.newaxis]
+
+
+def _parse_stroke(word: str) -> np.ndarray:
+    """Returns the points of one stroke of _GLYPHS, float [n, 2]."""
+    points = np.array([int(digit) for digit in word[1:]], float).reshape(-1, 2)
+    if word[0] == "l":
+        return points
+    return np.concatenate([_bezier(*points[start : start + 3]) for start in range(0, len(points) - 2, 2)])
+
+
+def _bezier(start: np.ndarray, control: np.ndarray, end: np.ndarray) -> np.ndarray:
+    t = np.linspace(0, 1, 7)[:, np.newaxis]
+    return (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
+
+
+def _distort(strokes: List[np.ndarray], random: np.random.RandomState) -> List[np.ndarray]:
+    angle, width, slant = np.radians(random.uniform(-12, 12)), random.uniform(0.55, 1.15), random.uniform(-0.25, 0.25)
+    cos, sin = np.cos(angle), np.sin(angle)
+    transform = np.array([[cos, sin], [-sin, cos]]) @ [[width, 0], [slant, 1]]
+    return [(stroke + random.normal(0, 0.25, [1, 2])) @ transform for stroke in strokes]
+
+
+def _make_random_strokes(random: np.random.RandomState) -> List[np.ndarray]:
+    """Returns three to five connected or separate lines and curves."""
+    strokes: List[np.ndarray] = []
+    for _ in range(random.randint(3, 6)):
+        start, end = random.uniform(0, 8, [2, 2])
+        if strokes and random.uniform() < 0.6:
+            start = strokes[-1][-1]
+        bend = random.normal(0, 3, 2) if random.uniform() < 0.5 else 0
+        strokes.append(_bezier(start, (start + end) / 2 + bend, end))
+    return strokes
+
+
+def _draw(strokes: List[np.ndarray], random: np.random.RandomState) -> np.ndarray:
+    """Draws strokes in MNIST's format, uint8 [28, 28]: 20 pixels long, with the centre of mass in the middle."""
+    points = np.concatenate(strokes)
+    low, high = points.min(axis=0), points.max(axis=0)
+    width = random.uniform(1.5, 3.8)
+    scale = (20 - width) / (high - low).max()
+    starts, ends = (
+        (np.concatenate([stroke[part] for stroke in strokes]) - (low + high) / 2) * scale + 14
+        for part in (slice(None, -1), slice(1, None))
+    )
+    (dx, dy), (x, y) = (ends - starts).T.astype(np.float32), starts.T.astype(np.float32)
+    # The nearest point of each segment to each pixel.
+    t = np.clip(((_X - x) * dx + (_Y - y) * dy) / np.maximum(dx**2 + dy**2, 1e-6), 0, 1)
+    distance = np.sqrt(((_X - x - t * dx) ** 2 + (_Y - y - t * dy) ** 2).min(axis=-1))
+    return _center((np.clip(width / 2 - distance + 0.5, 0, 1) * 255).astype(np.uint8))
+
+
+def _draw_spots(random: np.random.RandomState) -> np.ndarray:
+    """Draws the bright parts of a sum of random waves, uint8 [28, 28], as photos of anything look in MNIST's format."""
+    waves = [np.cos(random.normal(0, 0.3, 2) @ [_X[..., 0].ravel(), _Y[..., 0].ravel()] + phase) for phase in range(6)]
+    field = np.sum(waves, axis=0).reshape(28, 28)[4:24, 4:24]
+    levels = np.clip((field - np.percentile(field, random.uniform(50, 85))) * 2, 0, 1)
+    return _center(np.pad((levels * 255).astype(np.uint8), 4))
+
+
+def _mix_digits(images: np.ndarray, labels: np.ndarray, n: int, random: np.random.RandomState) -> np.ndarray:
+    """Returns up to n images, uint8 [28, 28]: halves of two digits of different classes, turned ones, crossed ones."""
+    mixed = []
+    for first, second, kind, turn in zip(*random.randint(0, len(images), [2, n]), *random.randint(0, 4, [2, n])):
+        one, other = images[first], images[second]
+        turned = np.rot90(one, 1 + turn // 2 * 2)
+        if kind == 0 and labels[first] != labels[second]:
+            mixed.append(np.concatenate([one[:, :14], other[:, 14:]], axis=1))
+        elif kind == 1 and labels[first] != labels[second]:
+            mixed.append(np.concatenate([one[:14], other[14:]]))
+        elif kind == 2 and labels[first] not in (0, 1, 8):  # which may look like digits
+            mixed.append(turned)
+        elif kind == 3:
+            mixed.append(np.maximum(turned, other))
+    return np.array([_center(image) for image in mixed], np.uint8).reshape(-1, 28, 28)
+
+
+def _center(image: np.ndarray) -> np.ndarray:
+    mass = max(image.sum(), 1)
+    for axis in (0, 1):
+        centre = (image.sum(axis=1 - axis) * np.arange(28)).sum() / mass
+        image = np.roll(image, int(round(13.5 - centre)), axis)
+    return image
