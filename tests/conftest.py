@@ -1,5 +1,6 @@
 """Fixtures that several test files share. Plain functions are in helpers.py."""
 
+import csv
 import os
 import re
 import subprocess
@@ -20,6 +21,21 @@ def mnist_dir():
     if not folder:
         pytest.skip("needs the real MNIST: set MNIST_DATA_DIR to the folder of its four files")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def mnist(mnist_dir):
+    return load_mnist(mnist_dir)
+
+
+@pytest.fixture(scope="session")
+def handwriting():
+    """Pictures of digits by strangers, (path, label); tests that use them are skipped where they are missing."""
+    folder = os.environ.get("HANDWRITING_DIR")
+    if not folder:
+        pytest.skip("needs pictures of handwriting: set HANDWRITING_DIR to a folder with labels.csv (file, label)")
+    with open(os.path.join(folder, "labels.csv"), newline="") as file:
+        return [(os.path.join(folder, row["file"]), int(row["label"])) for row in csv.DictReader(file)]
 
 
 @pytest.fixture(scope="session")

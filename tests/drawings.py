@@ -31,10 +31,10 @@ def find_font(name):
 
 
 def draw_strokes(digit, font="DejaVuSans", size=100, image_size=None, at=None):
-    """Draws a digit, white on black.
+    """Draws a digit or a number, white on black.
 
     Args:
-      digit: an int in 0..9.
+      digit: an int in 0..9, or the digits of a number, such as "007".
       font: one of FONTS.
       size: font size in pixels.
       image_size: (width, height) in pixels; default: twice the font size.

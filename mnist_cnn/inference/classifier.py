@@ -4,11 +4,11 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Union
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
-from mnist_cnn.errors import InputError, RunNotFound
+from mnist_cnn.errors import InputError, NoDigitFound, RunNotFound
 from mnist_cnn.evaluation import BATCH_SIZE
 from mnist_cnn.files import fsync_path, tensorflow_readable, tensorflow_writable
 from mnist_cnn.model import MODELS, NUM_CLASSES, create_variable, inference
@@ -20,6 +20,7 @@ SIGNATURE = "serving_default"
 # Each activation of the network is in a graph collection of this name plus its key. A SavedModel keeps collections,
 # so that an exported model has its activations by key too.
 _ACTIVATIONS = "activations/"
+_MIN_PROBABILITY = "min_probability"  # a graph collection too, and a key of result.json
 
 
 class Prediction(NamedTuple):
@@ -27,6 +28,24 @@ class Prediction(NamedTuple):
 
     classes: np.ndarray  # int64 [N] in 0..9
     probabilities: np.ndarray  # float32 [N, 10] in [0, 1]
+
+
+class Digit(NamedTuple):
+    """One digit of a `Number`."""
+
+    digit_class: int  # in 0..9
+    probability: float  # of that class, in [0, 1]
+    probabilities: np.ndarray  # float32 [10] in [0, 1]
+    box: Tuple[int, int, int, int]  # left, top, right, bottom in pixels of the image; right and bottom are exclusive
+    image: np.ndarray  # float32 [28, 28] in [0, 1], the network's input
+
+
+class Number(NamedTuple):
+    """Result of `Classifier.read_number`."""
+
+    text: str  # the digits from left to right, such as "007"
+    probability: float  # the product of the digits' probabilities, in [0, 1]
+    digits: List[Digit]
 
 
 class Classifier:
@@ -49,6 +68,9 @@ class Classifier:
         self._session = session
         self.signature = signature
         self.version = version
+        thresholds = session.graph.get_collection(_MIN_PROBABILITY)
+        # The probability in [0, 1] that each digit of a number must have. A run that was stopped has none.
+        self.min_probability = float(session.run(thresholds[0])) if thresholds else 0.0
 
     @classmethod
     def load(cls, folder: Union[str, Path]) -> "Classifier":
@@ -104,6 +126,46 @@ class Classifier:
         empty = np.zeros([0], np.int64), np.zeros([0, NUM_CLASSES], np.float32)
         classes, probabilities = map(np.concatenate, zip(empty, *batches))
         return Prediction(classes, probabilities)
+
+    def read_number(self, image: Any) -> Number:
+        """Reads a number of one or more digits that stand side by side.
+
+        What shows something else than digits is refused: each digit must have at least the probability that nearly all
+        validation images of the run have.
+
+        Args:
+          image: a file name, a seekable binary file or a PIL image.
+
+        Raises:
+          InputError: the image cannot be read.
+          NoDigitFound: no digit stands out from its background, or it may be none.
+        """
+        # Needs the extra `images`, which arrays do not.
+        from mnist_cnn.inference.image_io import get_display_name
+        from mnist_cnn.inference.preprocessing import prepare_number
+
+        prepared, joined = prepare_number(image)
+        candidates = prepared + list(joined.values())
+        classes, probabilities = self.predict([candidate.image for candidate in candidates])
+        read = [
+            Digit(int(digit_class), float(row[digit_class]), row, candidate.box, candidate.image)
+            for digit_class, row, candidate in zip(classes, probabilities, candidates)
+        ]
+        read_joined = dict(zip(joined, read[len(prepared) :]))
+        digits: List[Digit] = []
+        index = 0
+        while index < len(prepared):
+            digit, step = read[index], 1
+            if index in read_joined:
+                separate = digit.probability * read[index + 1].probability
+                if read_joined[index].probability >= separate:
+                    digit, step = read_joined[index], 2
+            digits.append(digit)
+            index += step
+        if min(digit.probability for digit in digits) < self.min_probability:
+            raise NoDigitFound(f"{get_display_name(image)}: no digit found")
+        text = "".join(str(digit.digit_class) for digit in digits)
+        return Number(text, float(np.prod([digit.probability for digit in digits])), digits)
 
     def feature_maps(self, image: Any) -> Dict[str, np.ndarray]:
         """Computes the feature maps of each convolution, after pooling and ReLU.
@@ -199,6 +261,11 @@ def _restore_run(session: Any, run_dir: Path) -> Any:
     classes = tf.argmax(logits, 1, name="classes")
     probabilities = tf.nn.softmax(logits, name="probabilities")
     checkpoints.restore(session, checkpoints.make_saver(), prefix)
+    if (run_dir / "result.json").exists():
+        min_probability = directory.read_json(run_dir, "result.json").get(_MIN_PROBABILITY, 0.0)
+        if not isinstance(min_probability, float) or not 0 <= min_probability <= 1:
+            raise InputError(f"{run_dir / 'result.json'} is damaged: its {_MIN_PROBABILITY} is not in 0..1")
+        tf.add_to_collection(_MIN_PROBABILITY, tf.constant(min_probability))
     return tf.saved_model.signature_def_utils.predict_signature_def(
         {"images": images}, {"classes": classes, "probabilities": probabilities}
     )

@@ -4,14 +4,14 @@ import contextlib
 import os
 import struct
 from pathlib import Path
-from typing import Any, BinaryIO, Optional, Tuple, Union
+from typing import Any, BinaryIO, List, Optional, Tuple, Union
 
 import numpy as np
 
 from mnist_cnn.errors import InputError
 
 try:
-    from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+    from PIL import Image, ImageDraw, TiffImagePlugin, UnidentifiedImageError
 except ImportError as error:
     raise ImportError("reading images needs Pillow: pip install '.[images]'") from error
 
@@ -55,7 +55,7 @@ def read_image(source: ImageSource) -> Image.Image:
       source: a file name, a seekable binary file, or a PIL image, which is not modified.
 
     Returns:
-      A PIL image of mode RGB.
+      A PIL image of mode RGB. Its info["scale"] is the length of one of its pixels in pixels of the source.
 
     Raises:
       InputError: the image cannot be read, is damaged, is in none of FORMATS, has more bytes or pixels than the limit
@@ -64,7 +64,7 @@ def read_image(source: ImageSource) -> Image.Image:
     name = get_display_name(source)
     try:
         if isinstance(source, Image.Image):
-            return _make_upright_rgb(*_load_reduced(source))
+            return _make_upright_rgb(*_load_reduced(source), max(source.size))
         if isinstance(source, (str, Path)):
             if Path(source).exists() and not Path(source).is_file():
                 raise InputError("is not a file")
@@ -91,23 +91,33 @@ def get_display_name(source: ImageSource) -> str:
     return str(source) if isinstance(source, (str, Path)) else str(getattr(source, "filename", "") or "the image")
 
 
-def draw_preview(source: ImageSource, digit: np.ndarray) -> Image.Image:
-    """Draws an image and, to its right, the network's input, each scaled to 280 pixels.
+def draw_preview(source: ImageSource, inputs: List[np.ndarray], boxes: List[Tuple[int, int, int, int]]) -> Image.Image:
+    """Draws an image and, to its right, the network's input for each digit, each scaled to 280 pixels.
 
     Args:
       source: as for `read_image`.
-      digit: float32 [28, 28] in [0, 1], as returned by `preprocessing.prepare`.
+      inputs: of each digit, float32 [28, 28] in [0, 1], as returned by `preprocessing.prepare`.
+      boxes: of each digit, (left, top, right, bottom) in pixels of the source. They are drawn if there are several.
 
     Returns:
-      A PIL image of mode RGB and size 580 x 280.
+      A PIL image of mode RGB and size (280 + 300 * number of digits) x 280.
     """
-    preview = Image.new("RGB", (2 * 280 + 20, 280), "gray")
+    preview = Image.new("RGB", (280 + 300 * len(inputs), 280), "gray")
     left = read_image(source)
     scale = 280 / max(left.size)
+    box_scale = scale / left.info["scale"]
     left = left.resize([max(1, round(length * scale)) for length in left.size])
+    if len(boxes) > 1:
+        draw = ImageDraw.Draw(left)
+        for box in boxes:
+            # White around red: one of them is visible on every picture. Both are outside the digit.
+            for distance, colour in ((2, "red"), (3, "white")):
+                x1, y1, x2, y2 = (round(corner * box_scale) for corner in box)
+                draw.rectangle((x1 - distance, y1 - distance, x2 + distance - 1, y2 + distance - 1), outline=colour)
     preview.paste(left, ((280 - left.width) // 2, (280 - left.height) // 2))
-    right = Image.fromarray((digit * 255).round().astype(np.uint8))
-    preview.paste(right.resize((280, 280), Image.Resampling.NEAREST), (300, 0))
+    for index, pixels in enumerate(inputs):
+        square = Image.fromarray((pixels * 255).round().astype(np.uint8))
+        preview.paste(square.resize((280, 280), Image.Resampling.NEAREST), (300 * (index + 1), 0))
     return preview
 
 
@@ -124,13 +134,14 @@ def is_large(file: BinaryIO) -> bool:
 
 def _read_file(file: BinaryIO) -> Image.Image:
     with _open(file) as image:
+        side = max(image.size)
         size = MAX_SIDE, MAX_SIDE
         if _has_large_size(image):  # the shorter side of a panorama may become shorter than MAX_SIDE
             size = _reduce_size(image.size)
         image.draft("RGB", size)
         reduced, transpose = _load_reduced(image)
     del image  # its pixels are no longer needed
-    return _make_upright_rgb(reduced, transpose)
+    return _make_upright_rgb(reduced, transpose, side)
 
 
 def _open(file: BinaryIO) -> Any:
@@ -270,9 +281,11 @@ def _load_reduced(image: Image.Image) -> Tuple[Image.Image, Optional[Image.Trans
     return reduced, None
 
 
-def _make_upright_rgb(image: Image.Image, transpose: Optional[Image.Transpose]) -> Image.Image:
+def _make_upright_rgb(image: Image.Image, transpose: Optional[Image.Transpose], original_side: int) -> Image.Image:
     rgb = _composite_alpha(image) if image.mode == "RGBA" else image
-    return rgb if transpose is None else rgb.transpose(transpose)
+    rgb = rgb if transpose is None else rgb.transpose(transpose)
+    rgb.info = {"scale": original_side / max(rgb.size)}
+    return rgb
 
 
 def _reduce_to_rgb(image: Image.Image) -> Image.Image:

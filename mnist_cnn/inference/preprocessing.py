@@ -1,26 +1,28 @@
-"""Convert any image of a digit to MNIST format. Needs the extra `images`.
+"""Convert any image of a digit, or of a number, to MNIST format. Needs the extra `images`.
 
 MNIST's digits are bilevel scans. They were scaled to fit 20x20 pixels with their aspect ratio kept, which gave them
 grey levels, and placed in 28x28 pixels with their centre of mass in the middle (http://yann.lecun.com/exdb/mnist/).
 `prepare` does the same with any image:
 
 1. Resize the image to WORKING_SIDE, so that the following steps do not depend on its resolution.
-2. Estimate the background and subtract it.
-3. Project the colours onto the axis along which they differ most from the background.
-4. Apply a threshold and keep the connected components that are large enough to belong to the digit.
-5. If the digit is small in the image, crop the image around it and repeat from step 1.
-6. Scale the digit to fit 20x20 pixels and centre it in 28x28 pixels by its mass.
+2. Separate the strokes from the background (see `segmentation`).
+3. If they are small in the image, crop the image around them and repeat from step 1.
+4. Give the strokes a width that MNIST has.
+5. Scale the digit to fit 20x20 pixels and centre it in 28x28 pixels by its mass.
 
-The constants were chosen on digits drawn in fonts, and on MNIST's validation images, shown as photos and as scans of
-8x8 pixels.
+`prepare_number` divides the strokes into digits after step 3.
+
+The constants were chosen on digits drawn in fonts, on MNIST's validation images, shown as photos and as scans of 8x8
+pixels, and the stroke width on pictures of handwriting by 21 strangers (see docs/prediction.md).
 """
 
-from typing import Iterator, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
 from mnist_cnn.errors import NoDigitFound
 from mnist_cnn.inference.image_io import ImageSource, get_display_name, read_image
+from mnist_cnn.inference.segmentation import EIGHT_CONNECTED, find_strokes
 
 try:
     from PIL import Image
@@ -29,17 +31,24 @@ except ImportError as error:
     raise ImportError("preparing images needs SciPy: pip install '.[images]'") from error
 
 WORKING_SIDE = 160  # pixels, longer side; 8 for each pixel of the 20x20 box if the digit fills the image
-BORDER_WIDTH = 0.1  # of the image's width and height; the border is assumed to be mostly background
-MIN_CONTRAST = 0.05  # between digit and background; black and white differ by 1
-MIN_SNR = 3.2  # contrast in standard deviations of the background; images of noise alone stay below 3
-# Constant backgrounds are tried only if the fitted illumination leaves more than this fraction of the image's standard
-# deviation. Chosen on the scans of 8x8 pixels, whose digits touch the border.
-MIN_RESIDUAL_STD = 0.55
-MIN_COMPONENT_INK = 0.1  # of the largest component's ink; components with less are specks
+MAX_WORKING_SIDE = 640  # for a number, whose digits should have the same resolution
 ZOOM_MARGIN = 0.35  # of the digit's longer side, kept around it when the image is cropped
 ZOOM_THRESHOLD = 0.57  # crop only if the longer side shrinks to this fraction or less
-EDGE_LEVELS = 0.25, 0.9  # of the contrast; the levels between these become the grey levels of a stroke's edge
-EIGHT_CONNECTED = np.ones([3, 3])  # pixels that touch at a corner are connected
+MIN_STROKE_WIDTH = 0.1  # of the digit's longer side; thinner strokes are widened
+EDGE_LEVELS = 0.25, 0.9  # of the ink; the levels between these become the grey levels of a stroke's edge
+MIN_DIGIT_HEIGHT = 0.5  # of the height of all strokes; lower components are parts of a digit
+MAX_JOINT = 0.15  # of the height of two components; if their strokes are closer, they may be one broken digit
+MIN_NUMBER_ASPECT = 1.2  # width by height of strokes that may be a number
+MAX_OVERLAP = 0.4  # of the narrower component's width; components that overlap more are one digit
+
+Box = Tuple[int, int, int, int]  # left, top, right, bottom, in pixels; right and bottom are exclusive
+
+
+class PreparedDigit(NamedTuple):
+    """One digit of a number."""
+
+    image: np.ndarray  # float32 [28, 28] in [0, 1], white on black
+    box: Box  # in the image
 
 
 def prepare(source: ImageSource) -> np.ndarray:
@@ -56,11 +65,53 @@ def prepare(source: ImageSource) -> np.ndarray:
       NoDigitFound: the image can be read, but no digit stands out from its background.
       InputError: the image cannot be read (see `image_io.read_image`).
     """
+    ink, mask, _ = _locate(source)
+    return _convert(ink, mask)
+
+
+def prepare_number(source: ImageSource) -> Tuple[List[PreparedDigit], Dict[int, PreparedDigit]]:
+    """Converts the digits of a number to MNIST format.
+
+    Args:
+      source: as for `prepare`; the digits stand side by side.
+
+    Returns:
+      digits: from left to right.
+      joined: by index, that digit and the next one as one digit, where both may be the parts of one broken digit.
+
+    Raises:
+      NoDigitFound, InputError: as for `prepare`.
+    """
+    ink, mask, to_image = _locate(source)
+    groups = _group_components(mask)
+
+    def convert(group: np.ndarray) -> PreparedDigit:
+        return PreparedDigit(_convert(ink, group), to_image(_find_bounding_box(group)))
+
+    joined = {
+        index: convert(left | right)
+        for index, (left, right) in enumerate(zip(groups, groups[1:]))
+        if _may_be_one_digit(left, right)
+    }
+    return [convert(group) for group in groups], joined
+
+
+def _locate(source: ImageSource) -> Tuple[np.ndarray, np.ndarray, Callable[[Box], Box]]:
+    """Finds the strokes in an image, and zooms in on them.
+
+    Returns:
+      ink, mask: as of `find_strokes`.
+      to_image: converts a box in the mask to a box in the image.
+    """
     rgb = read_image(source)
+    original_scale = rgb.info["scale"]
+    side, origin = WORKING_SIDE, (0, 0)
     while True:
-        width, height = _scale_size(rgb.size, WORKING_SIDE)
+        width, height = _scale_size(rgb.size, side)
         resampling = Image.Resampling.BICUBIC if width > rgb.width else Image.Resampling.BOX
-        found = _find_digit(np.asarray(rgb.resize((width, height), resampling), np.float32) / 255)
+        found = find_strokes(np.asarray(rgb.resize((width, height), resampling), np.float32) / 255)
+        if found is None and side > WORKING_SIDE:
+            break  # with what was found at the lower resolution
         if found is None:
             raise NoDigitFound(f"{get_display_name(source)}: no digit found")
         ink, mask = found
@@ -73,154 +124,103 @@ def prepare(source: ImageSource) -> np.ndarray:
             min(rgb.width, int(np.ceil((right + margin) * scale))),
             min(rgb.height, int(np.ceil((bottom + margin) * scale))),
         )
-        if max(crop[2] - crop[0], crop[3] - crop[1]) > ZOOM_THRESHOLD * max(rgb.size):
-            return _center_by_mass(_fit_to_20x20(ink))
-        rgb = rgb.crop(crop)
-
-
-def _find_digit(pixels: np.ndarray) -> Optional[Tuple[np.ndarray, np.ndarray]]:
-    """Separates the digit from its background.
-
-    Of the possible backgrounds, it chooses the one that gives the most bimodal ink: the least mean distance of the
-    pixels from pure background and pure ink.
-
-    Args:
-      pixels: float32 [h, w, 3] in [0, 1].
-
-    Returns:
-      ink: float32 [h, w] in [0, 1], 1 in the digit's strokes and 0 in the background.
-      mask: bool [h, w], True at the digit's pixels.
-      None in place of both if no digit stands out.
-    """
-    best, least_distance = None, np.inf
-    for background in _estimate_backgrounds(pixels):
-        contrast = _measure_contrast(pixels - background)
-        mask = _segment(contrast)
-        if mask is not None:
-            ink = contrast / contrast[mask].mean()
-            distance = np.minimum(abs(ink), np.maximum(1 - ink, 0)).mean()
-            if distance < least_distance:
-                best, least_distance = (ink, mask), distance
-    if best is None:
-        return None
-    ink, mask = best
-    low, high = EDGE_LEVELS
-    return np.clip((ink - low) / (high - low), 0, 1) * ndimage.binary_dilation(mask, EIGHT_CONNECTED, 2), mask
-
-
-def _estimate_backgrounds(pixels: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields possible backgrounds of the digit, each broadcastable to the image.
-
-    The first is a smooth illumination. Unless that explains most of the image, these constant colours follow: the
-    median of the border, and its dark and its light mean, for a digit that touches the border on all sides.
-
-    Args:
-      pixels: float32 [h, w, 3] in [0, 1].
-    """
-    h, w, _ = pixels.shape
-    y, x = np.meshgrid(np.linspace(-1, 1, h), np.linspace(-1, 1, w), indexing="ij")
-    border = np.maximum(abs(x), abs(y)) >= 1 - 2 * BORDER_WIDTH
-    illumination = _fit_illumination(pixels, np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1), border)
-    yield illumination
-    if (pixels - illumination).std() > MIN_RESIDUAL_STD * (pixels - pixels.mean(axis=(0, 1))).std():
-        yield np.median(pixels[border], axis=0)
-        yield from _dark_and_light_means(pixels[border])
-
-
-def _fit_illumination(pixels: np.ndarray, terms: np.ndarray, border: np.ndarray) -> np.ndarray:
-    """Fits the light that falls on the background, as a linear combination of `terms` for each colour channel.
-
-    Args:
-      pixels: float32 [h, w, 3] in [0, 1].
-      terms: float [h, w, 6], the terms of a quadratic polynomial in x and y.
-      border: bool [h, w], True in the border.
-
-    Returns:
-      illumination: float32 [h, w, 3].
-    """
-    terms = terms.astype(np.float32)
-    # The border may contain strokes. Iteratively reweighted least squares gives such outliers little weight.
-    at_border, weights = pixels[border], np.ones([np.count_nonzero(border), 1], np.float32)
-    for _ in range(10):
-        coefficients = _solve_least_squares(weights * terms[border], weights * at_border)
-        residuals = _norm(at_border - terms[border] @ coefficients)
-        weights = np.sqrt(1 / np.maximum(residuals, 0.004))[:, np.newaxis]
-    # Refit on all pixels that are close to the background estimated so far.
-    for _ in range(3):
-        distance = _norm(pixels - terms @ coefficients)
-        is_close = distance < max(3 * np.median(distance[border]), 0.25 * np.percentile(distance, 99.5))
-        if is_close.mean() < 0.3:
+        aspect = (right - left) / (bottom - top)
+        if max(crop[2] - crop[0], crop[3] - crop[1]) <= ZOOM_THRESHOLD * max(rgb.size):
+            rgb = rgb.crop(crop)
+            origin = origin[0] + crop[0], origin[1] + crop[1]
+        elif side == WORKING_SIDE and aspect > MIN_NUMBER_ASPECT:
+            side = int(min(WORKING_SIDE * aspect, MAX_WORKING_SIDE))
+        else:
             break
-        coefficients = _solve_least_squares(terms[is_close], pixels[is_close])
-    return terms @ coefficients
+
+    def to_image(box: Box) -> Box:
+        left, top, right, bottom = (
+            int(round((corner * scale + offset) * original_scale)) for corner, offset in zip(box, origin * 2)
+        )
+        return left, top, right, bottom
+
+    return ink, mask, to_image
 
 
-def _dark_and_light_means(colours: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields the mean of the darkest fifth of `colours` [n, 3], then that of the lightest fifth."""
-    brightness = colours.sum(axis=1)
-    dark, light = np.percentile(brightness, [20, 80])
-    yield colours[brightness <= dark].mean(axis=0)
-    yield colours[brightness >= light].mean(axis=0)
-
-
-def _solve_least_squares(terms: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return np.linalg.lstsq(terms, values, rcond=None)[0].astype(np.float32)
-
-
-def _norm(colours: np.ndarray) -> np.ndarray:
-    return np.sqrt((colours**2).sum(axis=-1))
-
-
-def _measure_contrast(differences: np.ndarray) -> np.ndarray:
-    """Projects the differences from the background onto their first principal axis, positive for the digit.
-
-    The projection also separates colours of equal brightness, such as red and green.
-
-    Args:
-      differences: float32 [h, w, 3], pixels minus background.
+def _group_components(mask: np.ndarray) -> List[np.ndarray]:
+    """Divides strokes into digits.
 
     Returns:
-      contrast: float32 [h, w]; black and white differ by 1.
+      Masks like `mask`, from left to right.
     """
-    flat = differences.reshape(-1, 3)
-    axis = np.linalg.eigh(flat.T @ flat)[1][:, -1]
-    contrast = differences @ axis / np.sqrt(np.float32(3))
-    # The digit covers fewer pixels than the background and differs more, so its sign is that of the skewness.
-    return contrast if (contrast**3).sum() >= 0 else -contrast
+    components, _ = ndimage.label(mask, EIGHT_CONNECTED)
+    boxes = [(columns.start, rows.start, columns.stop, rows.stop) for rows, columns in ndimage.find_objects(components)]
+    height = max(bottom for *_, bottom in boxes) - min(top for _, top, _, _ in boxes)
+    is_part = [bottom - top < MIN_DIGIT_HEIGHT * height for _, top, _, bottom in boxes]
+    groups: List[Tuple[Box, List[int]]] = []  # a box, and the numbers of the components in it
+    for number in sorted(range(len(boxes)), key=lambda number: (is_part[number], boxes[number])):
+        box, numbers = boxes[number], [number + 1]
+        if groups:
+            nearest = min(groups, key=lambda group: _measure_gap(box, group[0]))
+            if is_part[number] or _overlap(box, nearest[0]):
+                groups.remove(nearest)
+                box, numbers = _unite(box, nearest[0]), nearest[1] + numbers
+        groups.append((box, numbers))
+    return [np.isin(components, numbers) for _, numbers in sorted(groups)]
 
 
-def _segment(contrast: np.ndarray) -> Optional[np.ndarray]:
-    """Returns the digit's pixels as a mask, bool [h, w], or None if no digit stands out.
+def _measure_gap(a: Box, b: Box) -> int:
+    """Returns the horizontal and vertical distance of two boxes, added."""
+    return sum(max(0, a[axis] - b[axis + 2], b[axis] - a[axis + 2]) for axis in (0, 1))
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    """Returns whether two boxes stand above each other rather than side by side."""
+    return min(a[2], b[2]) - max(a[0], b[0]) > MAX_OVERLAP * min(a[2] - a[0], b[2] - b[0])
+
+
+def _unite(a: Box, b: Box) -> Box:
+    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
+
+
+def _may_be_one_digit(left: np.ndarray, right: np.ndarray) -> bool:
+    """Returns whether two neighbours may be the parts of one broken digit: they are close, and no wider than high."""
+    box = _find_bounding_box(left | right)
+    height = box[3] - box[1]
+    if box[2] - box[0] > height:
+        return False
+    return ndimage.distance_transform_edt(~left)[right].min() <= MAX_JOINT * height
+
+
+def _convert(ink: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Converts one digit to MNIST format, float32 [28, 28] in [0, 1].
 
     Args:
-      contrast: float32 [h, w], positive for the digit.
+      ink: float32 [h, w], about 1 in strokes and 0 in the background.
+      mask: bool [h, w], True at the digit's pixels.
     """
-    smooth = ndimage.uniform_filter(contrast, 3, mode="nearest")
-    over = smooth >= smooth.max() / 2
-    for _ in range(3):  # move the threshold halfway between the background, at 0, and the mean above the threshold
-        over = smooth >= smooth[over].mean() / 2
-    level = smooth[over].mean()
-    outline = np.concatenate([over[0], over[-1], over[:, 0], over[:, -1]])
-    if level < MIN_CONTRAST or outline.mean() > 0.5 or level < MIN_SNR * contrast[~over].std():
-        return None
-    components, _ = ndimage.label(over, EIGHT_CONNECTED)
-    ink = np.bincount(components.ravel(), weights=(smooth * over).ravel())
-    is_kept = ink >= MIN_COMPONENT_INK * ink.max()
-    # If the small components hold most of the ink, the image shows noise.
-    return is_kept[components] & over if ink[is_kept].sum() >= ink.sum() / 2 else None
+    left, top, right, bottom = _find_bounding_box(mask)
+    size = max(right - left, bottom - top)
+    # Across a stroke of width w, the mean distance from the background is about w / 4.
+    digit = np.pad(mask[top:bottom, left:right], 1)
+    width = max(4 * ndimage.distance_transform_edt(digit)[digit].mean() - 2, 1)
+    if width < MIN_STROKE_WIDTH * size:
+        # The digit becomes larger by as much as its strokes become wider.
+        margin = (MIN_STROKE_WIDTH * size - width) / (2 * (1 - MIN_STROKE_WIDTH))
+        digit = np.pad(digit, int(margin) + 1)
+        strokes = np.clip(margin + 1 - ndimage.distance_transform_edt(~digit), 0, 1)
+    else:
+        low, high = EDGE_LEVELS
+        strokes = np.clip((ink - low) / (high - low), 0, 1) * ndimage.binary_dilation(mask, EIGHT_CONNECTED, 2)
+    return _center_by_mass(_fit_to_20x20(strokes.astype(np.float32)))
 
 
-def _fit_to_20x20(ink: np.ndarray) -> np.ndarray:
+def _fit_to_20x20(strokes: np.ndarray) -> np.ndarray:
     """Crops the digit and scales it to fit 20x20 pixels with its aspect ratio kept.
 
     Args:
-      ink: float32 [h, w] in [0, 1].
+      strokes: float32 [h, w] in [0, 1].
 
     Returns:
       box: float32 [h, w]; the larger of h and w is 20.
     """
-    left, top, right, bottom = _find_bounding_box(ink > 0.5)
-    cropped = Image.fromarray(ink[top:bottom, left:right].astype(np.float32))
+    left, top, right, bottom = _find_bounding_box(strokes > 0.5)
+    cropped = Image.fromarray(strokes[top:bottom, left:right])
     return np.asarray(cropped.resize(_scale_size(cropped.size, 20), Image.Resampling.BOX))
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -233,16 +234,22 @@ def test_a_folder_that_cannot_be_loaded_gives_a_one_line_error(exported, tmp_pat
     assert "is not a model of this project" in message(tmp_path / "other")
 
 
+def draw_number(text, path):
+    paint(draw_strokes(text, size=60, image_size=(60 * len(text), 120)), BLACK, WHITE).save(str(path))
+    return str(path)
+
+
 def test_predict_prints_one_line_for_each_file(script, run, files, tmp_path):
     damaged = str(tmp_path / "damaged.tif")
-    done = script("predict.py", "--run-dir", run, *files, damaged)
+    number = draw_number("007", tmp_path / "number.png")
+    done = script("predict.py", "--run-dir", run, *files, damaged, number)
     seven, zero, blank, text = files
     lines = done.stdout.splitlines()
-    for line, name in zip(lines, (seven, zero)):
-        image, result = line.rsplit(": ", 1)
-        digit, probability = result.split(" ")
-        assert image == name and digit in "0123456789" and 0.1 <= float(probability.strip("()")) <= 1
-    assert lines[2:] == [f"{blank}: no digit found"]
+    assert lines.pop(2) == f"{blank}: no digit found"
+    for line, name, read in zip(lines, (seven, zero, number), ("7", "0", "007")):
+        match = re.fullmatch(rf"{re.escape(name)}: {read} \((\d\.\d\d\d)\)", line)
+        assert match and 0.1 <= float(match.group(1)) <= 1, line
+    assert len(lines) == 3
     text_error, damaged_error = done.stderr.splitlines()  # messages of libtiff are suppressed
     formats = "PNG, JPEG, GIF, BMP, TIFF, WEBP"
     assert text_error == f"predict.py: error: {text} is in none of the supported formats ({formats})"
@@ -252,15 +259,31 @@ def test_predict_prints_one_line_for_each_file(script, run, files, tmp_path):
 
 @pytest.mark.slow
 def test_predict_prints_json_and_saves_previews_for_an_exported_model(script, run, exported, files, tmp_path):
+    files.append(draw_number("007", tmp_path / "number.png"))
     done = script("predict.py", "--run-dir", exported.parent, "--json", "--show", "shown", *files)
     results = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [result["image"] for result in results] == files
-    assert results[0]["probability"] == max(results[0]["probabilities"])
-    assert results[0]["class"] == np.argmax(results[0]["probabilities"])
-    assert results[2]["class"] is None and "supported formats" in results[3]["error"]
-    assert sorted(path.name for path in (tmp_path / "shown").iterdir()) == ["0001-seven.png", "0002-zero.png"]
-    with Image.open(str(tmp_path / "shown" / "0001-seven.png")) as image:
-        assert image.size == (580, 280)
+    assert [result.pop("image") for result in results] == files
+    seven, _, blank, text, number = results
+    assert seven["probability"] == max(seven["probabilities"])
+    assert seven["class"] == np.argmax(seven["probabilities"]) == 7 and seven["text"] == "7"
+    (digit,) = seven["digits"]
+    assert {key: digit[key] for key in digit if key != "box"} == {
+        key: seven[key] for key in ("class", "probability", "probabilities")
+    }
+    assert blank == {"class": None, "text": "", "digits": []}
+    assert list(text) == ["error"] and "supported formats" in text["error"]
+    assert set(number) == {"class", "probability", "text", "digits"}
+    assert number["class"] is None and number["text"] == "007"
+    assert [digit["class"] for digit in number["digits"]] == [0, 0, 7]
+    assert number["probability"] == pytest.approx(np.prod([digit["probability"] for digit in number["digits"]]))
+    for index, digit in enumerate(number["digits"]):
+        left, top, right, bottom = digit["box"]
+        assert 60 * index - 20 < left < right < 60 * index + 80 and 20 < top < bottom < 100
+    sizes = {"0001-seven.png": (580, 280), "0002-zero.png": (580, 280), "0005-number.png": (280 + 3 * 300, 280)}
+    assert sorted(path.name for path in (tmp_path / "shown").iterdir()) == sorted(sizes)
+    for name, size in sizes.items():
+        with Image.open(str(tmp_path / "shown" / name)) as image:
+            assert image.size == size
 
 
 @pytest.mark.slow

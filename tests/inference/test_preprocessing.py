@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from drawings import FONTS, draw_strokes, make_uneven_light, paint
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from mnist_cnn import InputError, NoDigitFound, prepare
 from mnist_cnn.inference.image_io import draw_preview, is_large, read_image
@@ -84,6 +84,26 @@ def test_noise_and_jpeg_make_little_difference(seven):
 )
 def test_size_and_position_make_no_difference(seven, size, image_size, at):
     assert_similar(prepare(paint(draw_strokes(7, size=size, image_size=image_size, at=at), BLACK, WHITE)), seven, 0.06)
+
+
+@pytest.mark.parametrize("pen", [2, 5, 12])
+def test_a_thin_pen_makes_strokes_as_wide_as_those_of_mnist(pen):
+    image = Image.new("L", (400, 400), 255)
+    ImageDraw.Draw(image).line([(110, 80), (290, 80), (180, 330)], 0, pen)
+    digit = prepare(image)
+    ink = np.sort(digit[digit > 0])
+    assert ink[len(ink) // 2 :].mean() >= 0.86  # as 99 % of MNIST's test images
+    assert digit[14:18].sum(axis=1).mean() == pytest.approx(2.1, abs=0.5)  # a tenth of 20 pixels, slanted
+
+
+@pytest.mark.parametrize("grey", [0, 120, 180])
+@pytest.mark.parametrize("depth", [2, 8, 40])
+def test_a_strip_along_an_edge_makes_no_difference(seven, depth, grey):
+    plain = 255 - draw_strokes(7, size=200, image_size=(400, 400))
+    for edge in range(4):
+        image = np.rot90(plain, edge).copy()
+        image[:depth] = grey
+        assert_similar(prepare(Image.fromarray(np.rot90(image, -edge))), seven, 0.06)
 
 
 def test_specks_are_removed(seven):
@@ -353,7 +373,20 @@ def test_files_of_too_many_bytes_are_refused(tmp_path):
 
 def test_a_preview_shows_the_image_and_the_networks_input(seven):
     image = paint(draw_strokes(7, image_size=(400, 200)), RED, WHITE)
-    pixels = np.asarray(draw_preview(image, seven))
+    pixels = np.asarray(draw_preview(image, [seven], [(150, 50, 250, 150)]))
     assert pixels.shape == (280, 580, 3)
     assert (pixels[140, 5] == WHITE).all() and (pixels[5, 140] == 128).all()
     np.testing.assert_array_equal(pixels[5::10, 305::10, 0], (seven * 255).round())
+
+
+def test_a_preview_of_a_number_shows_each_digits_box_and_input(seven):
+    image = Image.new("RGB", (2800, 1400), WHITE)  # is reduced when it is read; the boxes are in its own pixels
+    boxes = [(500, 400, 1000, 1000), (1500, 400, 2000, 1000)]
+    pixels = np.asarray(draw_preview(image, [seven, seven.T], boxes))
+    assert pixels.shape == (280, 880, 3)
+    np.testing.assert_array_equal(pixels[5::10, 305::10, 0][:, :28], (seven * 255).round())
+    np.testing.assert_array_equal(pixels[5::10, 605::10, 0][:, :28], (seven.T * 255).round())
+    red_y, red_x = np.nonzero((pixels[:, :280] == (255, 0, 0)).all(axis=-1))
+    # In the preview, 10 pixels of the image are 1 pixel, and the image is 70 pixels lower. The lines are 2 outside.
+    assert set(red_x[red_y == 140]) == {48, 101, 148, 201}
+    assert (red_y.min(), red_y.max()) == (108, 171)
