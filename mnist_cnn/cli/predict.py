@@ -1,4 +1,4 @@
-"""`predict`: reads the digits in image files and prints the class and probability of each."""
+"""`predict`: reads the number in each image file, of one or more digits, and prints it with its probability."""
 
 import argparse
 import contextlib
@@ -16,15 +16,12 @@ from mnist_cnn.cli.streams import suppress_stderr
 from mnist_cnn.errors import InputError, NoDigitFound
 
 if TYPE_CHECKING:
-    import numpy as np
+    from mnist_cnn.inference.classifier import Classifier, Number
 
-    from mnist_cnn.inference.classifier import Classifier
-
-BATCH_SIZE = 250  # images that are prepared before the network is run on them
 DESCRIPTION = (
-    "Reads the digit in each image file and prints a line `IMAGE: 7 (0.998)`, its class and probability, or "
-    "`IMAGE: no digit found`. A file that cannot be read is reported on stderr; the other files are still read, and "
-    "the exit status is 2."
+    "Reads the digit, or the number of several digits, in each image file and prints a line `IMAGE: 7 (0.998)` or "
+    "`IMAGE: 2026 (0.910)`, what was read and its probability, or `IMAGE: no digit found`. A file that cannot be read "
+    "is reported on stderr; the other files are still read, and the exit status is 2."
 )
 
 logger = logging.getLogger(__name__)
@@ -46,14 +43,15 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         "--json",
         action="store_true",
         help='print one JSON object per line: {"image": "a.png", "class": 7, "probability": 0.998, "probabilities": '
-        '[...]}; "class": null means that no digit was found; a file that cannot be read gives {"image": "b.png", '
-        '"error": "..."}',
+        '[...], "text": "7", "digits": [...]}; "class" is null if there are several digits or none, for which "text" '
+        'is ""; each of "digits" has "class", "probability", "probabilities" and "box": [left, top, right, bottom]; '
+        'a file that cannot be read gives {"image": "b.png", "error": "..."}',
     )
     add(
         "--show",
         metavar="PATH",
-        help="save previews: each image beside the network's input; into the folder PATH as 0001-NAME.png and so on, "
-        "or, for a single IMAGE and a PATH that ends in .png, into that file",
+        help="save previews: each image beside the network's input for each digit; into the folder PATH as "
+        "0001-NAME.png and so on, or, for a single IMAGE and a PATH that ends in .png, into that file",
     )
     parser.run(predict_images, argv=argv)
 
@@ -71,10 +69,10 @@ def predict_images(args: argparse.Namespace) -> None:
 
     has_errors = False
     with Classifier.load(folder) as classifier:
-        for start in range(0, len(args.images), BATCH_SIZE):
-            for result in predict_batch(args, classifier, start):
-                print_result(result, args.json)
-                has_errors |= "error" in result
+        for index, image in enumerate(args.images, start=1):
+            result = predict_image(args, classifier, image, index)
+            print_result(result, args.json)
+            has_errors |= "error" in result
     if has_errors:
         sys.exit(2)
 
@@ -86,45 +84,34 @@ def expand_wildcards(images: List[str]) -> List[str]:
     ]
 
 
-def predict_batch(args: argparse.Namespace, classifier: "Classifier", start: int) -> List[Dict[str, Any]]:
-    """Returns the results of up to BATCH_SIZE images, from index `start` on, as the dicts that --json prints."""
-    from mnist_cnn.inference.preprocessing import prepare
+def predict_image(args: argparse.Namespace, classifier: "Classifier", image: str, index: int) -> Dict[str, Any]:
+    """Returns the result of the index-th image, counted from 1, as the dict that --json prints."""
+    from mnist_cnn.inference.number_json import describe_number
 
-    results: List[Dict[str, Any]] = []
-    prepared, digits = [], []
-    for number, image in enumerate(args.images[start : start + BATCH_SIZE], start=start + 1):
-        result: Dict[str, Any] = {"image": image}
-        results.append(result)
-        try:
-            with contextlib.ExitStack() if args.debug else suppress_stderr():
-                digit = prepare(image)
-        except NoDigitFound:
-            result["class"] = None
-        except InputError as error:
-            result["error"] = str(error)
-        else:
-            if args.show:
-                save_preview(image, digit, args.show, number)
-            prepared.append(result)
-            digits.append(digit)
-    for result, digit_class, probabilities in zip(prepared, *classifier.predict(digits)):
-        result["class"] = int(digit_class)
-        result["probability"] = float(probabilities[digit_class])
-        result["probabilities"] = probabilities.tolist()
-    return results
+    try:
+        with contextlib.ExitStack() if args.debug else suppress_stderr():
+            number = classifier.read_number(image)
+    except NoDigitFound:
+        return {"image": image, **describe_number(None)}
+    except InputError as error:
+        return {"image": image, "error": str(error)}
+    if args.show:
+        save_preview(image, number, args.show, index)
+    return {"image": image, **describe_number(number)}
 
 
-def save_preview(image: str, digit: "np.ndarray", path: str, number: int) -> None:
+def save_preview(image: str, number: "Number", path: str, index: int) -> None:
     """Saves the preview of an image: into `path` if it ends in .png, otherwise into the folder `path`."""
     from mnist_cnn.files import atomic_write
     from mnist_cnn.inference.image_io import draw_preview
 
     file, png = Path(path), io.BytesIO()
-    draw_preview(image, digit).save(png, "PNG")
+    boxes = [digit.box for digit in number.digits]
+    draw_preview(image, [digit.image for digit in number.digits], boxes).save(png, "PNG")
     try:
         if file.suffix != ".png":
             file.mkdir(parents=True, exist_ok=True)
-            file /= f"{number:04}-{Path(image).stem}.png"
+            file /= f"{index:04}-{Path(image).stem}.png"
         atomic_write(file, png.getvalue())
     except OSError as error:
         raise InputError(f"--show {file} cannot be written: {error.strerror}") from error
@@ -137,6 +124,6 @@ def print_result(result: Dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(result), flush=True)
     elif "probability" in result:
-        print(f"{result['image']}: {result['class']} ({result['probability']:.3f})", flush=True)
+        print(f"{result['image']}: {result['text']} ({result['probability']:.3f})", flush=True)
     elif "error" not in result:
         print(f"{result['image']}: no digit found", flush=True)

@@ -17,7 +17,7 @@ from mnist_cnn.run_dir.signals import SIGNALS
 from mnist_cnn.server import CannotListen
 
 DESCRIPTION = (
-    "Serves a page where you draw a digit and see the network's prediction and feature maps, and TensorFlow Serving's "
+    "Serves a page where you draw a number and see the network's prediction and feature maps, and TensorFlow Serving's "
     "REST API. Prints its URL when it is ready. Ctrl-C and SIGTERM stop it; requests sent before that are answered."
 )
 HINTS: Hints = {CannotListen: "choose another --host or --port"}

@@ -8,10 +8,11 @@ from typing import Any, BinaryIO, Dict
 
 import numpy as np
 
+import mnist_cnn.inference.preprocessing  # noqa: F401  # otherwise the first request would load it
 from mnist_cnn.errors import InputError, NoDigitFound
-from mnist_cnn.inference.classifier import Classifier
+from mnist_cnn.inference.classifier import Classifier, Number
 from mnist_cnn.inference.image_io import is_large
-from mnist_cnn.inference.preprocessing import prepare
+from mnist_cnn.inference.number_json import describe_number
 from mnist_cnn.server import rest
 
 try:
@@ -52,7 +53,7 @@ def create_app(classifier: Classifier) -> Flask:
         return {"status": "ok"}
 
     @app.post(IMAGE_PATH)
-    def predict_digit():
+    def read_number():
         magic_bytes = MAGIC_BYTES.get(request.mimetype)
         if magic_bytes is None:
             raise UnsupportedMediaType(f"the body must be an image, with Content-Type {' or '.join(MAGIC_BYTES)}")
@@ -61,10 +62,10 @@ def create_app(classifier: Classifier) -> Flask:
         if file.read(len(magic_bytes)) != magic_bytes:
             raise InputError(f"the image is not {request.mimetype}")
         try:
-            digit = _prepare(file, large_image_lock)
+            number = _read_number(classifier, file, large_image_lock)
         except NoDigitFound:
-            return {"class": None}
-        return _make_response(classifier, digit, with_maps=request.args.get("maps") == "1")
+            return describe_number(None)
+        return _make_response(classifier, number, with_maps=request.args.get("maps") == "1")
 
     @app.route("/v1/models/<path:_>", methods=["GET", "POST"])
     def call_rest_api(_):
@@ -89,33 +90,36 @@ def create_app(classifier: Classifier) -> Flask:
     return app
 
 
-def _prepare(file: BinaryIO, large_image_lock: threading.Lock) -> np.ndarray:
-    """Calls `prepare`, but raises ServiceUnavailable for a large image while another thread prepares one.
+def _read_number(classifier: Classifier, file: BinaryIO, large_image_lock: threading.Lock) -> Number:
+    """Reads a number, but raises ServiceUnavailable for a large image while another thread reads one.
 
     Waiting would block the threads that other requests need.
     """
     if not is_large(file):
-        return prepare(file)
+        return classifier.read_number(file)
     if not large_image_lock.acquire(blocking=False):
         raise ServiceUnavailable(BUSY)
     try:
-        return prepare(file)
+        return classifier.read_number(file)
     finally:
         large_image_lock.release()
 
 
-def _make_response(classifier: Classifier, digit: np.ndarray, with_maps: bool) -> Dict[str, Any]:
-    """The JSON response for a prepared digit, float32 [28, 28] in [0, 1]."""
-    (digit_class,), (probabilities,) = classifier.predict(digit)
-    response = {
-        "class": int(digit_class),
-        "probability": float(probabilities[digit_class]),
-        "probabilities": probabilities.tolist(),
-        "image": (digit * 255).round().astype(int).tolist(),
-    }
-    maps = classifier.feature_maps(digit) if with_maps else {}
-    if maps:
-        response["maps"] = {layer: _encode_maps(values) for layer, values in maps.items()}
+def _make_response(classifier: Classifier, number: Number, with_maps: bool) -> Dict[str, Any]:
+    """The JSON response for a number.
+
+    Feature maps are the largest part of it. So they are in it once: at the top level for a single digit, and with each
+    of several digits.
+    """
+    response = describe_number(number)
+    for entry, digit in zip(response["digits"], number.digits):
+        entry["image"] = (digit.image * 255).round().astype(int).tolist()
+        maps = classifier.feature_maps(digit.image) if with_maps else {}
+        if maps:
+            owner = response if len(number.digits) == 1 else entry
+            owner["maps"] = {layer: _encode_maps(values) for layer, values in maps.items()}
+    if len(number.digits) == 1:
+        response["image"] = response["digits"][0]["image"]
     return response
 
 

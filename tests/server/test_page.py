@@ -136,6 +136,17 @@ def draw(page, digit):
     draw_strokes(page, STROKES[digit])
 
 
+def draw_number(page, text):
+    """Draws the digits of a number beside each other."""
+    count = len(text)
+    scale = 1.9 / (count + 0.3)
+    for index, digit in enumerate(map(int, text)):
+        centre = 100 * (index + 0.5) / count
+        draw_strokes(
+            page, [[(centre + (x - 50) * scale, 50 + (y - 50) * scale) for x, y in stroke] for stroke in STROKES[digit]]
+        )
+
+
 def draw_strokes(page, strokes):
     """Draws with the mouse."""
     for stroke in strokes:
@@ -169,13 +180,31 @@ class Touchscreen:
 
 def wait_for_prediction(page, digit):
     """Waits until the large digit, the bars and the announcement all show this digit."""
-    expect(page.locator("#digit")).to_have_text(str(digit))
+    expect(page.locator("#number")).to_have_text(str(digit))
     expect(page.locator("#bars .winner")).to_have_text(re.compile(rf"^{digit}\s*(> )?\d\d\.\d %$"))
     expect(page.get_by_role("status")).to_have_text(re.compile(rf"^Prediction: {digit}, "))
 
 
+def wait_for_number(page, text):
+    """Waits until the large number, its buttons and the announcement show this number of several digits."""
+    expect(page.locator("#number")).to_have_text(text)
+    expect(page.get_by_role("button", name=re.compile(rf"^\d, digit \d of {len(text)}$"))).to_have_text([*text])
+    expect(page.get_by_role("status")).to_have_text(re.compile(rf"^Prediction: {' '.join(text)}, "))
+
+
+def wait_for_shown_digit(page, text, index):
+    """Waits until the bars, the network's input and the pressed button show one digit of a number."""
+    digit, name = text[index], f"{text[index]}, digit {index + 1} of {len(text)}"
+    expect(page.locator("#bars .winner")).to_have_text(re.compile(f"^{digit}"))
+    bars = page.get_by_role("list", name=f"Probability of each digit at position {index + 1} of {len(text)}")
+    expect(bars).to_be_visible()
+    expect(page.locator("#input")).to_have_attribute("aria-label", re.compile(f"^Your {digit},"))
+    expect(page.get_by_role("button", pressed=True)).to_have_count(1)
+    expect(page.get_by_role("button", name=name, pressed=True)).to_be_visible()
+
+
 def wait_until_empty(page):
-    expect(page.locator("#digit")).to_have_text("?")
+    expect(page.locator("#number")).to_have_text("?")
     expect(page.locator("#bars .winner")).to_have_count(0)
     expect(page.get_by_role("status")).to_have_text(re.compile("^(The drawing area is empty.)?$"))
     assert page.locator(".prompt").evaluate("it => getComputedStyle(it).opacity") != "0"
@@ -207,11 +236,64 @@ def test_all_ten_digits_drawn_by_mouse_are_recognised(visit, url_of_either_tenso
     wait_until_empty(page)
     for digit in STROKES:
         draw(page, digit)
-        expect(page.locator("#digit")).to_have_text(str(digit))
+        expect(page.locator("#number")).to_have_text(str(digit))
         expect(page.locator("#bars .winner")).to_have_text(re.compile(f"^{digit}"))
         page.get_by_role("button", name="Clear").click()
-        expect(page.locator("#digit")).to_have_text("?")
+        expect(page.locator("#number")).to_have_text("?")
     wait_until_empty(page)
+
+
+def test_a_number_drawn_by_mouse_is_read_and_each_of_its_digits_can_be_shown(visit, url_of_either_tensorflow):
+    page = visit(url_of_either_tensorflow)
+    draw_number(page, "42")
+    wait_for_number(page, "42")
+    wait_for_shown_digit(page, "42", 1)
+    maps = page.locator("#pool2").get_attribute("aria-label")
+    page.get_by_role("button", name="Clear").focus()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="4, digit 1 of 2")).to_be_focused()
+    page.keyboard.press("Enter")
+    wait_for_shown_digit(page, "42", 0)
+    expect(page.get_by_role("status")).to_have_text(re.compile(r"^4, (> )?\d\d\.\d %"))
+    expect(page.locator("#pool2")).not_to_have_attribute("aria-label", maps)
+    expect(page.get_by_role("button", name="4, digit 1 of 2")).to_be_focused()
+    page.get_by_role("button", name="2, digit 2 of 2").click()
+    wait_for_shown_digit(page, "42", 1)
+    page.get_by_role("button", name="Undo").click()
+    wait_for_prediction(page, 4)
+    expect(page.get_by_role("button")).to_have_count(2)  # Undo and Clear
+    page.get_by_role("button", name="Clear").click()
+    wait_until_empty(page)
+
+
+def test_a_number_keeps_its_zeros_and_becomes_smaller_as_it_gets_longer(visit, url):
+    page = visit(url, viewport={"width": 360, "height": 740})
+    heights = []
+    for text in ("7", "007", "314159"):
+        if text == "7":
+            draw(page, 7)
+            wait_for_prediction(page, 7)
+        else:
+            draw_number(page, text)
+            wait_for_number(page, text)
+            tops = {it.bounding_box()["y"] for it in page.locator("#number button").all()}
+            assert len(tops) == 1  # one line
+        heights.append(page.locator("#number").bounding_box()["height"])
+        page.get_by_role("button", name="Clear").click()
+        wait_until_empty(page)
+    assert heights == sorted(heights, reverse=True) and heights[-1] >= 24  # can be pressed
+
+
+def test_a_scribble_is_shown_as_what_the_server_says_it_is(visit, url):
+    page = visit(url)
+    responses = []
+    page.on("response", lambda response: "/v1/digits" in response.url and responses.append(response))
+    draw_strokes(page, [[(10 + 8 * i, 15 if i % 2 else 85) for i in range(11)], [(5, 30), (95, 70), (5, 70), (95, 30)]])
+    expect(page.get_by_role("status")).to_have_text(re.compile("^(Prediction: |No digit yet)"))
+    response = responses[-1].json()
+    expect(page.locator("#number")).to_have_text(response["text"] or "?")
+    expect(page.locator("#probability")).to_have_text(re.compile(r"\d %$" if response["text"] else r"^[^\d]+$"))
+    expect(page.locator("#bars .winner")).to_have_count(1 if response["text"] else 0)
 
 
 def test_digits_drawn_by_touch_are_recognised_and_do_not_scroll_the_page(visit, url_of_either_tensorflow):
@@ -223,7 +305,7 @@ def test_digits_drawn_by_touch_are_recognised_and_do_not_scroll_the_page(visit, 
         wait_for_prediction(page, digit)
         assert page.evaluate("scrollY") == 60
         page.get_by_role("button", name="Clear").tap()
-        expect(page.locator("#digit")).to_have_text("?")
+        expect(page.locator("#number")).to_have_text("?")
 
 
 def test_a_second_finger_draws_nothing(visit, url):
@@ -251,10 +333,10 @@ def test_predictions_follow_the_pen_with_one_request_at_a_time(visit, url):
     page.mouse.down()
     for point in others[:2]:
         page.mouse.move(*point, steps=20)
-    expect(page.locator("#digit")).to_have_text(re.compile(r"\d"))  # the pen is still down
+    expect(page.locator("#number")).to_have_text(re.compile(r"\d"))  # the pen is still down
     for point in others[2:]:
         page.mouse.move(*point, steps=20)
-    expect(page.locator("#digit")).to_have_text("7")
+    expect(page.locator("#number")).to_have_text("7")
     page.mouse.up()
     wait_for_prediction(page, 7)
     assert len(numbers_open) > 3 and max(numbers_open) == 1
@@ -280,7 +362,7 @@ def test_undo_removes_strokes_and_restores_a_cleared_drawing(visit, url):
     page.mouse.move(*get_points(page, [(52, 20)])[0])
     # Two more strokes make it another digit.
     draw_strokes(page, [[(52, 20), (40, 20), (28, 22)], [(52, 20), (40, 33), (30, 48)]])
-    expect(page.locator("#digit")).not_to_have_text("1")
+    expect(page.locator("#number")).not_to_have_text("1")
     page.keyboard.press("Control+z")
     page.get_by_role("button", name="Undo").click()
     wait_for_prediction(page, 1)
@@ -307,7 +389,7 @@ def test_a_reload_starts_with_an_empty_drawing(visit, url):
 def test_a_digit_can_be_drawn_with_the_keyboard_alone(visit, url):
     page = visit(url)
     page.keyboard.press("Tab")
-    expect(page.get_by_role("application", name="Drawing area for a digit")).to_be_focused()
+    expect(page.get_by_role("application", name="Drawing area for a number")).to_be_focused()
     expect(page.get_by_text("Arrow keys move the pen")).to_be_in_viewport()
     status = page.get_by_role("status")
 
@@ -370,7 +452,7 @@ def test_a_network_without_convolutions_shows_no_maps(visit, sample, tmp_path):
     with serve(tmp_path / "run") as url:
         page = visit(url)
         draw(page, 1)
-        expect(page.locator("#digit")).to_have_text(re.compile(r"\d"))  # any digit: the training was short
+        expect(page.locator("#number")).to_have_text(re.compile(r"\d"))  # any digit: the training was short
         expect(page.locator("#pool1, #pool2").first).to_be_hidden()
         expect(page.get_by_text("no feature maps")).to_be_visible()
 
@@ -381,6 +463,10 @@ def test_nothing_is_wider_than_the_window(visit, url, width):
     draw(page, 8)
     wait_for_prediction(page, 8)
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.get_by_role("button", name="Clear").click()
+    draw_number(page, "314159")
+    wait_for_number(page, "314159")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_reduced_motion_turns_all_animations_off(visit, url):
@@ -390,7 +476,7 @@ def test_reduced_motion_turns_all_animations_off(visit, url):
     page.route("**/v1/digits*", lambda route: route.continue_() if held else held.append(route))
     draw(page, 9)
     held[0].continue_()
-    expect(page.locator("#digit")).to_have_text("9")
+    expect(page.locator("#number")).to_have_text("9")
     assert page.evaluate("document.getAnimations().length") == 0
     colours = page.evaluate(f"['pool1', 'pool2'].map({COUNT_COLOURS})")
     wait_for_prediction(page, 9)
@@ -429,4 +515,8 @@ def test_axe_finds_no_serious_accessibility_problem(visit, url, axe, scheme, wid
     check()
     page.locator("#drawing").focus()
     page.keyboard.press("ArrowUp")
+    check()
+    page.get_by_role("button", name="Clear").click()
+    draw_number(page, "42")
+    wait_for_number(page, "42")
     check()

@@ -99,6 +99,8 @@ def encode_image(image, file_format="PNG"):
 needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self"), reason="needs /proc, which only Linux has")
 needs_posix_signals = pytest.mark.skipif(os.name == "nt", reason="Windows cannot send SIGINT and SIGTERM to a process")
 SEVEN = encode_image(paint(draw_strokes(7), (0, 0, 0), (255, 255, 255)))
+NUMBER = encode_image(paint(draw_strokes("007", size=60, image_size=(200, 120)), (0, 0, 0), (255, 255, 255)))
+MAP_SHAPES = {"pool1": [14, 14, 32], "pool2": [7, 7, 64]}
 
 
 @pytest.fixture(scope="module")
@@ -222,18 +224,42 @@ def test_an_image_file_gets_the_classifiers_prediction(server, run):
     assert response["probability"] == max(response["probabilities"])
     np.testing.assert_allclose(response["probabilities"], probabilities, atol=1e-6)
     assert response["image"] == (digit * 255).round().astype(int).tolist()
+    assert response["text"] == str(digit_class)
+    (entry,) = response["digits"]
+    left, top, right, bottom = entry.pop("box")
+    assert 0 < left < right < 200 and 0 < top < bottom < 200
+    assert entry == {key: response[key] for key in ("class", "probability", "probabilities", "image")}
     jpeg = encode_image(Image.open(io.BytesIO(SEVEN)), "JPEG")
     assert server.request("POST", "/v1/digits", jpeg, {"Content-Type": "image/jpeg"})[0] == 200
     blank = encode_image(Image.new("L", (50, 50), 200))
-    assert server.request("POST", "/v1/digits", blank, PNG) == (200, {"class": None})
+    assert server.request("POST", "/v1/digits", blank, PNG) == (200, {"class": None, "text": "", "digits": []})
+
+
+def test_a_number_gets_its_text_and_each_digits_prediction(server, run):
+    with Classifier.load(run) as classifier:
+        number = classifier.read_number(io.BytesIO(NUMBER))
+    assert len(number.digits) == 3
+    status, response = server.request("POST", "/v1/digits", NUMBER, PNG)
+    assert status == 200 and set(response) == {"class", "probability", "text", "digits"}
+    assert response["class"] is None and response["text"] == number.text
+    assert response["probability"] == pytest.approx(number.probability)
+    for entry, digit in zip(response["digits"], number.digits):
+        assert set(entry) == {"class", "probability", "probabilities", "box", "image"}
+        assert entry["class"] == digit.digit_class and entry["box"] == list(digit.box)
+        np.testing.assert_allclose(entry["probabilities"], digit.probabilities, atol=1e-6)
+        assert entry["image"] == (digit.image * 255).round().astype(int).tolist()
+    _, with_maps = server.request("POST", "/v1/digits?maps=1", NUMBER, PNG)
+    assert "maps" not in with_maps
+    for entry in with_maps["digits"]:
+        assert {layer: maps["shape"] for layer, maps in entry["maps"].items()} == MAP_SHAPES
 
 
 def test_maps_are_the_classifiers_feature_maps_as_bytes(server, run):
     status, response = server.request("POST", "/v1/digits?maps=1", SEVEN, PNG)
     with Classifier.load(run) as classifier:
         expected = classifier.feature_maps(prepare(io.BytesIO(SEVEN)))
-    shapes = {layer: maps["shape"] for layer, maps in response["maps"].items()}
-    assert shapes == {"pool1": [14, 14, 32], "pool2": [7, 7, 64]}
+    assert {layer: maps["shape"] for layer, maps in response["maps"].items()} == MAP_SHAPES
+    assert "maps" not in response["digits"][0]
     for layer, maps in response["maps"].items():
         values = np.frombuffer(base64.b64decode(maps["values"]), np.uint8).reshape(maps["shape"])
         np.testing.assert_allclose(values / 255, expected[layer] / expected[layer].max(), atol=0.51 / 255)

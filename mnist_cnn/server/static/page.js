@@ -7,9 +7,9 @@ const nextFrame = () => new Promise(requestAnimationFrame);
 
 // --- The drawing: a list of strokes, each a list of points [x, y] in 0..1 ---
 
-const PEN_WIDTH = 0.075; // fraction of the drawing's side: about 2 of the 20 pixels that digits get, as in MNIST
-const PNG_SIDE = 280; // pixels
-const PNG_MARGIN = 28; // pixels of white on each side: the server finds the background's colour at the border
+const PEN_WIDTH = 0.05; // fraction of the drawing's side: six digits fit beside each other, and do not touch
+const PNG_SIDE = 560; // pixels: even a sixth of it has enough for a digit
+const PNG_MARGIN = 56; // pixels of white on each side: the server finds the background's colour at the border
 
 const canvas = $("drawing");
 let strokes = [];
@@ -264,6 +264,7 @@ function showError(message) {
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 const EXAMPLES = [
   "M36 28C44 18 66 20 65 35C64 46 52 48 47 48C58 48 68 53 67 66C66 82 42 83 34 71", // 3
+  "M26 30L12 56H41M33 43L31 72M57 39C60 25 83 26 81 42C79 54 62 62 56 71H86", // 42
   "M32 26H68C58 40 50 58 46 80", // 7
   "M64 25H40L37 48C46 41 66 44 66 61C66 81 42 83 34 72", // 5
   "M34 34C36 20 64 18 65 35C66 50 42 62 34 78H68", // 2
@@ -285,21 +286,54 @@ let shownResponse = null; // the latest response; null if the drawing is empty
 
 function showPrediction(response) {
   shownResponse = response;
-  const prediction = response && response.class !== null ? response : null;
-  $("digit").textContent = prediction ? prediction.class : "?";
-  $("digit").classList.toggle("unknown", !prediction);
-  $("probability").textContent = prediction ? formatPercent(prediction.probability) : response ? "no digit yet" : "";
+  const { text, digits } = response || { text: "", digits: [] };
+  $("number").classList.toggle("unknown", !text);
+  $("probability").textContent = text ? formatPercent(response.probability) : response ? "no digit yet" : "";
+  document.querySelector(".prediction").classList.toggle("several", digits.length > 1);
+  if (digits.length > 1) showDigitButtons(text);
+  else $("number").textContent = text || "?";
+  showDigit(digits.length - 1); // in most cases the digit that was drawn last
+  if (revision && activePointer === null && !keyboardPen.down) announceSummary();
+}
+
+// The digits of a number are buttons that choose the digit to show. A button is kept while the text changes, so that it
+// keeps the focus.
+function showDigitButtons(text) {
+  const number = $("number");
+  if (!number.firstElementChild) number.textContent = "";
+  while (number.children.length > text.length) number.lastChild.remove();
+  while (number.children.length < text.length) {
+    const index = number.children.length;
+    const button = number.appendChild(Object.assign(document.createElement("button"), { type: "button" }));
+    button.addEventListener("click", () => {
+      showDigit(index);
+      announce(describeDigit(index));
+    });
+  }
+  number.style.setProperty("--length", text.length);
+  [...number.children].forEach((button, index) => {
+    button.textContent = text[index];
+    button.setAttribute("aria-label", `${text[index]}, digit ${index + 1} of ${text.length}`);
+  });
+}
+
+// Shows the probabilities, the network's input and its maps for one digit of the latest response; none for index -1.
+function showDigit(index) {
+  const digits = shownResponse ? shownResponse.digits : [];
+  const prediction = index < 0 ? null : digits[index];
+  [...$("number").children].forEach((button, i) => button.setAttribute("aria-pressed", i === index));
+  const position = digits.length > 1 ? ` at position ${index + 1} of ${digits.length}` : "";
+  $("bars").setAttribute("aria-label", `Probability of each digit${position}`);
   bars.forEach((bar, digit) => {
     bar.querySelector("i").style.setProperty("--probability", prediction ? prediction.probabilities[digit] : 0);
     bar.lastChild.textContent = prediction ? formatPercent(prediction.probabilities[digit]) : "";
     bar.classList.toggle("winner", prediction !== null && digit === prediction.class);
   });
   showInput(prediction);
-  const maps = prediction && prediction.maps;
+  const maps = prediction && (digits.length > 1 ? prediction : shownResponse).maps;
   const hasMaps = Boolean(maps) && Object.entries(mapViews).every(([layer, view]) => view.fits(maps[layer]));
   if (prediction) document.body.classList.toggle("without-maps", !hasMaps);
   for (const [layer, view] of Object.entries(mapViews)) view.setMaps(hasMaps ? maps[layer] : null);
-  if (revision && activePointer === null && !keyboardPen.down) announceSummary();
 }
 
 function formatPercent(probability) {
@@ -322,11 +356,17 @@ function announceSummary() {
 
 function getSummary() {
   if (!shownResponse) return "The drawing area is empty.";
-  if (shownResponse.class === null) return "No digit yet.";
-  const ranked = shownResponse.probabilities.map((probability, digit) => [probability, digit]);
+  const { text, digits, probability } = shownResponse;
+  if (!text) return "No digit yet.";
+  if (digits.length === 1) return `Prediction: ${describeDigit(0)}`;
+  return `Prediction: ${[...text].join(" ")}, ${formatPercent(probability)}.`; // a zero at the start is read out too
+}
+
+function describeDigit(index) {
+  const ranked = shownResponse.digits[index].probabilities.map((probability, digit) => [probability, digit]);
   const [first, second] = ranked.sort(([a], [b]) => b - a);
   const alternative = second[0] >= 0.05 ? `, or ${second[1]}, ${formatPercent(second[0])}` : "";
-  return `Prediction: ${first[1]}, ${formatPercent(first[0])}${alternative}.`;
+  return `${first[1]}, ${formatPercent(first[0])}${alternative}.`;
 }
 
 // The network's input and its feature maps.
