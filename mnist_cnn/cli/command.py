@@ -163,7 +163,7 @@ def _configure_malloc(keep_freed_memory: bool) -> None:
         else:
             # By default, glibc raises this threshold to 16 MB, the size of Pillow's blocks, when it frees the first
             # one. From then on, each thread keeps the memory of a large image.
-            mallopt(_M_MMAP_THRESHOLD, 2**22)
+            mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 
 def _configure_intel_mkl_build() -> None:
