@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Union
 
 from mnist_cnn.cli.command import Parser, load_tensorflow
 from mnist_cnn.cli.streams import suppress_stderr
@@ -17,6 +17,7 @@ from mnist_cnn.errors import InputError, NoDigitFound
 
 if TYPE_CHECKING:
     from mnist_cnn.inference.classifier import Classifier, Number
+    from mnist_cnn.inference.image_io import ImageSource
 
 DESCRIPTION = (
     "Reads the digit, or the number of several digits, in each image file and prints a line `IMAGE: 7 (0.998)` or "
@@ -34,7 +35,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         "images",
         metavar="IMAGE",
         nargs="+",
-        help="PNG, JPEG, GIF, BMP, TIFF or WebP file, of any colours and up to 36 megapixels (JPEG 50, WebP 14)",
+        help="PNG, JPEG, GIF, BMP, TIFF or WebP file, of any colours and up to 36 megapixels (JPEG 50)",
     )
     parser.add_run_dir_argument(
         "directory of a run, or folder of an exported model (default: the latest completed run in runs/)"
@@ -64,13 +65,14 @@ def predict_images(args: argparse.Namespace) -> None:
     if args.show and args.show.endswith(".png") and len(args.images) > 1:
         raise InputError(f"--show {args.show} is one file, but there are {len(args.images)} images: name a folder")
     folder = args.run_dir or directory.latest_run(completed=True)
+    sources = [read_early(args, image) for image in args.images]
     load_tensorflow(args.debug, reads_images=True)
     from mnist_cnn import Classifier
 
     has_errors = False
     with Classifier.load(folder) as classifier:
-        for index, image in enumerate(args.images, start=1):
-            result = predict_image(args, classifier, image, index)
+        for index, (image, source) in enumerate(zip(args.images, sources), start=1):
+            result = predict_image(args, classifier, image, source, index)
             print_result(result, args.json)
             has_errors |= "error" in result
     if has_errors:
@@ -84,30 +86,52 @@ def expand_wildcards(images: List[str]) -> List[str]:
     ]
 
 
-def predict_image(args: argparse.Namespace, classifier: "Classifier", image: str, index: int) -> Dict[str, Any]:
+def read_early(args: argparse.Namespace, image: str) -> "Union[ImageSource, InputError]":
+    """Reads an image that needs too much memory once TensorFlow is loaded, or returns why it cannot be read.
+
+    Any other image is returned as its file name.
+    """
+    from mnist_cnn.inference.image_io import find_memory_problem, read_image
+
+    try:
+        with contextlib.ExitStack() if args.debug else suppress_stderr():
+            return read_image(image) if find_memory_problem(image) else image
+    except InputError as error:
+        return error
+
+
+def predict_image(
+    args: argparse.Namespace,
+    classifier: "Classifier",
+    image: str,
+    source: "Union[ImageSource, InputError]",
+    index: int,
+) -> Dict[str, Any]:
     """Returns the result of the index-th image, counted from 1, as the dict that --json prints."""
     from mnist_cnn.inference.number_json import describe_number
 
     try:
+        if isinstance(source, InputError):
+            raise source
         with contextlib.ExitStack() if args.debug else suppress_stderr():
-            number = classifier.read_number(image)
+            number = classifier.read_number(source)
     except NoDigitFound:
         return {"image": image, **describe_number(None)}
     except InputError as error:
         return {"image": image, "error": str(error)}
     if args.show:
-        save_preview(image, number, args.show, index)
+        save_preview(image, source, number, args.show, index)
     return {"image": image, **describe_number(number)}
 
 
-def save_preview(image: str, number: "Number", path: str, index: int) -> None:
+def save_preview(image: str, source: "ImageSource", number: "Number", path: str, index: int) -> None:
     """Saves the preview of an image: into `path` if it ends in .png, otherwise into the folder `path`."""
     from mnist_cnn.files import atomic_write
     from mnist_cnn.inference.image_io import draw_preview
 
     file, png = Path(path), io.BytesIO()
     boxes = [digit.box for digit in number.digits]
-    draw_preview(image, [digit.image for digit in number.digits], boxes).save(png, "PNG")
+    draw_preview(source, [digit.image for digit in number.digits], boxes).save(png, "PNG")
     try:
         if file.suffix != ".png":
             file.mkdir(parents=True, exist_ok=True)

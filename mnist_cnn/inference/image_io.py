@@ -4,7 +4,7 @@ import contextlib
 import os
 import struct
 from pathlib import Path
-from typing import Any, BinaryIO, List, Optional, Tuple, Union
+from typing import Any, BinaryIO, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
 
@@ -19,11 +19,12 @@ ImageSource = Union[str, Path, BinaryIO, Image.Image]
 
 # Whitelist of Pillow's decoders: each further one would be more code that parses untrusted files.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")
-# With these limits, a process with TensorFlow 2 (0.72 GB) stays below 1 GB on the worst file of each format.
+# With these limits, a process stays below 1 GB on the worst file of each format, together with TensorFlow 2 (0.6 GB).
 MAX_BYTES = 2**26
 MAX_PIXELS = 14 * 10**6
 MAX_JPEG_PIXELS = 28 * 10**6  # higher, because large JPEGs are decoded at reduced resolution
-# Higher limits for the kinds of images that need little memory per pixel. An image between the limits is called large.
+# Higher limits for images with 8 bits per channel. An image between the limits is called large. Some kinds of large
+# images need too much memory beside TensorFlow: see `find_memory_problem`.
 MAX_LARGE_BYTES = 150 * 10**6
 MAX_LARGE_PIXELS = 36 * 10**6  # A4 at 600 dpi has 34.8 million
 MAX_LARGE_JPEG_PIXELS = 50 * 10**6
@@ -55,7 +56,8 @@ def read_image(source: ImageSource) -> Image.Image:
       source: a file name, a seekable binary file, or a PIL image, which is not modified.
 
     Returns:
-      A PIL image of mode RGB. Its info["scale"] is the length of one of its pixels in pixels of the source.
+      A PIL image of mode RGB. Its info["scale"] is the length of one of its pixels in pixels of the source. A
+        further call of `read_image` with it returns a copy.
 
     Raises:
       InputError: the image cannot be read, is damaged, is in none of FORMATS, has more bytes or pixels than the limit
@@ -64,13 +66,9 @@ def read_image(source: ImageSource) -> Image.Image:
     name = get_display_name(source)
     try:
         if isinstance(source, Image.Image):
-            return _make_upright_rgb(*_load_reduced(source), max(source.size))
-        if isinstance(source, (str, Path)):
-            if Path(source).exists() and not Path(source).is_file():
-                raise InputError("is not a file")
-            with open(str(source), "rb") as file:
-                return _read_file(file)
-        return _read_file(source)
+            return _make_upright_rgb(*_load_reduced(source), max(source.size) * source.info.get("scale", 1))
+        with _open_binary(source) as file:
+            return _read_file(file)
     except InputError as error:
         raise InputError(f"{name} {error}") from error
     except UnidentifiedImageError as error:
@@ -124,12 +122,36 @@ def draw_preview(source: ImageSource, inputs: List[np.ndarray], boxes: List[Tupl
 def is_large(file: BinaryIO) -> bool:
     """Returns whether an image file has more than MAX_PIXELS, or a JPEG file more than MAX_JPEG_PIXELS.
 
-    `read_image` needs up to MAX_TIFF_MEMORY for such an image: threads should read one at a time. The result is False
-    for a file that `read_image` refuses.
+    `read_image` needs up to MAX_TIFF_MEMORY for such an image, or more if it has a memory problem: threads should read
+    one at a time. The result is False for a file that `read_image` refuses.
     """
     with contextlib.suppress(Exception), _open(file) as image:
         return _has_large_size(image)
     return False
+
+
+def find_memory_problem(source: Union[str, Path, BinaryIO]) -> str:
+    """Returns why `read_image` needs too much memory beside TensorFlow for an image file, or "".
+
+    It needs up to 0.8 GB for a large image of such a kind. The result is "" for a file that `read_image` refuses.
+    """
+    with contextlib.suppress(Exception), _open_binary(source) as file, _open(file) as image:
+        kind, advice = _name_costly_kind(image) if _has_large_size(image) else ("", "")
+        if kind:
+            limit = MAX_JPEG_PIXELS if image.format in _JPEG_FORMATS else MAX_PIXELS
+            return f"{get_display_name(source)} {_describe_size(*image.size, limit, kind)}{advice}"
+    return ""
+
+
+@contextlib.contextmanager
+def _open_binary(source: Union[str, Path, BinaryIO]) -> Iterator[BinaryIO]:
+    if not isinstance(source, (str, Path)):
+        yield source
+        return
+    if Path(source).exists() and not Path(source).is_file():
+        raise InputError("is not a file")
+    with open(str(source), "rb") as file:
+        yield file
 
 
 def _read_file(file: BinaryIO) -> Image.Image:
@@ -220,13 +242,11 @@ def _check_size(image: Image.Image) -> None:
     if image.width * image.height == 0:
         raise InputError("has no pixels")
     if _has_large_size(image):
-        is_jpeg = image.format in _JPEG_FORMATS
-        kind, advice = _name_costly_kind(image)
-        if kind:
-            limit = MAX_JPEG_PIXELS if is_jpeg else MAX_PIXELS
-        else:
-            limit = MAX_LARGE_JPEG_PIXELS if is_jpeg else MAX_LARGE_PIXELS
-            kind = f"{image.format} images" if image.format else "images"
+        limit = MAX_LARGE_JPEG_PIXELS if image.format in _JPEG_FORMATS else MAX_LARGE_PIXELS
+        kind, advice = f"{image.format} images" if image.format else "images", ""
+        if image.mode.startswith(("I", "F")) or (image.format in ("PNG", "TIFF") and ";16" in str(image.tile)):
+            limit = MAX_PIXELS
+            kind, advice = "images with more than 8 bits per channel", ", or save it with 8 bits per channel"
         if image.width * image.height > limit:
             raise InputError(_describe_size(image.width, image.height, limit, kind) + advice)
 
@@ -239,10 +259,8 @@ def _name_costly_kind(image: Any) -> Tuple[str, str]:
     """Returns the name of the kind of an image that needs much memory per pixel, and advice; otherwise "", ""."""
     if image.format == "WEBP":  # libwebp and Pillow keep four copies of the pixels
         return "WEBP images", ", or save it as JPEG or PNG"
-    if image.format == "PNG" and image.is_animated:
+    if image.format == "PNG" and image.is_animated:  # Pillow keeps copies of the canvas
         return "animated PNG images", ", or save its first frame alone"
-    if image.mode.startswith(("I", "F")) or (image.format in ("PNG", "TIFF") and ";16" in str(image.tile)):
-        return "images with more than 8 bits per channel", ", or save it with 8 bits per channel"
     if image.format in _JPEG_FORMATS and image.fp:
         _, horizontal, vertical, _ = zip(*image.layer)  # the sampling factors of each channel
         num_samples = sum(x * y for x, y in zip(horizontal, vertical)) / (max(horizontal) * max(vertical))
@@ -257,13 +275,15 @@ def _has_several_scans(image: Any) -> bool:
     if "progressive" in image.info:
         return True
     image.fp.seek(2)
-    while True:
-        marker, length = struct.unpack(">HH", image.fp.read(4))
-        if marker == 0xFFDA:
-            return image.fp.read(1)[0] < image.layers
-        if marker <= 0xFF00 or length < 2:
-            return True
-        image.fp.seek(length - 2, os.SEEK_CUR)
+    with contextlib.suppress(struct.error, IndexError):  # an unusual header: assume several
+        while True:
+            marker, length = struct.unpack(">HH", image.fp.read(4))
+            if marker == 0xFFDA:
+                return image.fp.read(1)[0] < image.layers
+            if marker <= 0xFF00 or length < 2:
+                break
+            image.fp.seek(length - 2, os.SEEK_CUR)
+    return True
 
 
 def _describe_size(width: int, height: int, limit: int, kind: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import mnist_cnn.inference.preprocessing  # noqa: F401  # otherwise the first request would load it
 from mnist_cnn.errors import InputError, NoDigitFound
 from mnist_cnn.inference.classifier import Classifier, Number
-from mnist_cnn.inference.image_io import is_large
+from mnist_cnn.inference.image_io import find_memory_problem, is_large
 from mnist_cnn.inference.number_json import describe_number
 from mnist_cnn.server import rest
 
@@ -97,6 +97,9 @@ def _read_number(classifier: Classifier, file: BinaryIO, large_image_lock: threa
     """
     if not is_large(file):
         return classifier.read_number(file)
+    problem = find_memory_problem(file)
+    if problem:
+        raise InputError(problem)
     if not large_image_lock.acquire(blocking=False):
         raise ServiceUnavailable(BUSY)
     try:

@@ -334,11 +334,12 @@ def test_predict_needs_less_than_1_gb_for_the_largest_images(run, tmp_path):
     palette = strokes.point(lambda level: level > 127, "P")
     palette.putpalette([*WHITE, *BLACK])
     grey16 = Image.fromarray(np.asarray(ordinary, np.uint16) * 257)
+    frames = {"save_all": True, "append_images": [transparent.rotate(90)]}
     largest = {
         "444.jpg": (jpeg.convert("RGB"), {"quality": 95, "subsampling": 0}),
         "progressive.jpg": (jpeg.convert("RGB"), {"progressive": True}),
         "cmyk.jpg": (jpeg.convert("CMYK"), {}),
-        "progressive-cmyk.jpg": (draw_large(7, (5291, 5291)).convert("CMYK"), {"progressive": True}),
+        "progressive-cmyk.jpg": (jpeg.convert("CMYK"), {"progressive": True}),
         "panorama.jpg": (panorama, {"progressive": True}),
         "rgba.png": (transparent, {"compress_level": 1}),
         "la.png": (transparent.convert("LA"), {"compress_level": 1}),
@@ -352,7 +353,9 @@ def test_predict_needs_less_than_1_gb_for_the_largest_images(run, tmp_path):
         "16.tif": (grey16, {"compression": "tiff_lzw"}),
         "palette.gif": (palette, {"transparency": 0}),
         "rgb.bmp": (other.convert("RGB"), {}),
-        "rgba.webp": (transparent.resize((3741, 3741)), {"method": 0, "lossless": True}),
+        "animated.png": (transparent, {"compress_level": 1, **frames}),
+        "rgba.webp": (transparent, {"method": 0}),
+        "lossless.webp": (transparent, {"method": 0, "lossless": True}),
     }
     for name, (image, options) in largest.items():
         image.save(str(tmp_path / name), **options)

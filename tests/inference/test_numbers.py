@@ -10,6 +10,7 @@ from drawings import draw_strokes, paint
 from PIL import Image, ImageDraw
 
 from mnist_cnn import RECIPES, Classifier, InputError, NoDigitFound, Recipe, train
+from mnist_cnn.inference.image_io import read_image
 from mnist_cnn.inference.preprocessing import prepare, prepare_number
 from mnist_cnn.run_dir import directory
 
@@ -64,6 +65,7 @@ def test_boxes_are_in_pixels_of_the_file(tmp_path):
     columns, rows = np.flatnonzero(ink.any(axis=0)), np.flatnonzero(ink.any(axis=1))
     found = [boxes[:, 0].min(), boxes[:, 1].min(), boxes[:, 2].max(), boxes[:, 3].max()]
     np.testing.assert_allclose(found, [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], atol=25)
+    assert [digit.box for digit in prepare_number(read_image(path))[0]] == [tuple(box) for box in boxes.tolist()]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Reading image files and converting them to MNIST format."""
 
 import io
+import os
 import struct
 import warnings
 
@@ -10,7 +11,7 @@ from drawings import FONTS, draw_strokes, make_uneven_light, paint
 from PIL import Image, ImageDraw
 
 from mnist_cnn import InputError, NoDigitFound, prepare
-from mnist_cnn.inference.image_io import draw_preview, is_large, read_image
+from mnist_cnn.inference.image_io import draw_preview, find_memory_problem, is_large, read_image
 
 BLACK, WHITE, RED, GREEN = (0, 0, 0), (255, 255, 255), (220, 20, 30), (20, 140, 60)
 
@@ -261,20 +262,37 @@ def test_a_decompression_bomb_is_refused_by_its_header(format, kind):
     assert error == f"the image has {side:,} x {side:,} = {side**2:,} pixels, more than the {kind}"
 
 
-def test_images_that_need_more_memory_per_pixel_have_lower_limits():
-    def read(mode, format, size=(3742, 3742), **options):
-        return read_error(encode(Image.new(mode, size), format, **options))
+def test_images_with_more_than_8_bits_per_channel_have_a_lower_limit():
+    def read(format, **options):
+        return read_error(encode(Image.new("I;16", (3742, 3742)), format, **options))
+
+    deep = (
+        "the image has 3,742 x 3,742 = 14,002,564 pixels, more than the 14,000,000 of images with more than 8 bits per "
+        "channel: reduce its size, or save it with 8 bits per channel"
+    )
+    assert deep == read("PNG") == read("TIFF", compression="tiff_lzw") == read_error(Image.new("I", (3742, 3742)))
+
+
+def test_images_that_need_too_much_memory_beside_tensorflow_are_recognised(tmp_path):
+    def find(mode, format, side, **options):
+        return find_memory_problem(encode(Image.new(mode, (side, side)), format, **options))
 
     found = "has 3,742 x 3,742 = 14,002,564 pixels, more than the 14,000,000 of "
-    deep = f"{found}images with more than 8 bits per channel: reduce its size, or save it with 8 bits per channel"
-    assert deep in read("I;16", "PNG") and deep in read("I;16", "TIFF", compression="tiff_lzw")
-    assert deep in read_error(Image.new("I", (3742, 3742)))
-    assert f"{found}WEBP images: reduce its size, or save it as JPEG or PNG" in read("RGB", "WEBP", method=0)
+    webp = f"{found}WEBP images: reduce its size, or save it as JPEG or PNG"
+    assert find("RGB", "WEBP", 3742, method=0) == f"the image {webp}"
     frames = {"save_all": True, "append_images": [Image.new("RGB", (3742, 3742), "white")]}
-    assert f"{found}animated PNG images: reduce its size, or save its first frame alone" in read("RGB", "PNG", **frames)
+    animated = f"{found}animated PNG images: reduce its size, or save its first frame alone"
+    assert find("RGB", "PNG", 3742, **frames) == f"the image {animated}"
+    file = tmp_path / "a.webp"
+    Image.new("RGB", (3742, 3742)).save(str(file), method=0)
+    assert find_memory_problem(file) == find_memory_problem(str(file)) == f"{file} {webp}"
+    # Neither a smaller image, nor a larger PNG, nor what cannot be read: a pipe would never end.
+    os.mkfifo(str(tmp_path / "pipe"))
+    assert find("RGB", "WEBP", 3741, method=0) == find("RGB", "PNG", 3742) == find_memory_problem(tmp_path) == ""
+    assert find_memory_problem(tmp_path / "pipe") == find_memory_problem(io.BytesIO(b"x")) == ""
 
 
-def test_a_jpeg_whose_coefficients_need_much_memory_has_a_lower_limit():
+def test_a_jpeg_whose_coefficients_need_too_much_memory_beside_tensorflow_is_recognised():
     def make_header(mode="RGB", **options):
         """Returns a JPEG file whose header says that it has 5300 x 5300 pixels."""
         content = bytearray(encode(Image.new(mode, (16, 16)), "JPEG", **options).read())
@@ -291,11 +309,11 @@ def test_a_jpeg_whose_coefficients_need_much_memory_has_a_lower_limit():
         make_header("CMYK", progressive=True),
         one_channel,
     ):
-        error = read_error(io.BytesIO(content))
-        assert "has 5,300 x 5,300 = 28,090,000 pixels, more than the 28,000,000 of progressive JPEG images" in error
-        assert error.endswith(": reduce its size, or save it as a baseline JPEG")
+        problem = find_memory_problem(io.BytesIO(content))
+        assert "has 5,300 x 5,300 = 28,090,000 pixels, more than the 28,000,000 of progressive JPEG images" in problem
+        assert problem.endswith(": reduce its size, or save it as a baseline JPEG")
     for content in (make_header("CMYK"), make_header(subsampling="4:2:0", progressive=True)):
-        assert is_large(io.BytesIO(content))  # which is False for files that are refused
+        assert is_large(io.BytesIO(content)) and not find_memory_problem(io.BytesIO(content))
 
 
 def test_a_tiff_whose_strips_tiles_or_orientation_need_too_much_memory_is_refused():

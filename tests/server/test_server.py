@@ -319,6 +319,14 @@ def test_one_large_image_is_received_at_a_time_and_others_do_not_wait_for_it(ser
         assert time.monotonic() < deadline
 
 
+def test_an_image_that_needs_too_much_memory_beside_tensorflow_is_refused(server):
+    file = io.BytesIO()
+    frames = [draw_large("L", (3742, 3742)), Image.new("L", (3742, 3742))]
+    frames[0].save(file, "PNG", save_all=True, append_images=frames[1:], compress_level=1)
+    status, response = server.request("POST", "/v1/digits", file.getvalue(), PNG)
+    assert status == 400 and "more than the 14,000,000 of animated PNG images" in response["error"]
+
+
 @pytest.mark.slow
 @needs_proc
 def test_several_large_images_at_once_need_less_than_1_gb(run):
