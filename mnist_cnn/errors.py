@@ -25,7 +25,14 @@ class RunNotFound(InputError):
 
 
 class NoDigitFound(InputError):
-    """The image can be read, but no digit stands out from its background."""
+    """The image can be read, but no digit stands out from its background, or what does may be none.
+
+    `number` is the Number that was read with too little probability, or None.
+    """
+
+    def __init__(self, message: str, number: Any = None):
+        super().__init__(message)
+        self.number = number
 
 
 class TrainingFailed(RuntimeError):

@@ -16,7 +16,7 @@ from mnist_cnn.cli.streams import suppress_stderr
 from mnist_cnn.errors import InputError, NoDigitFound
 
 if TYPE_CHECKING:
-    from mnist_cnn.inference.classifier import Classifier, Number
+    from mnist_cnn.inference.classifier import Classifier, Digit
     from mnist_cnn.inference.image_io import ImageSource
 
 DESCRIPTION = (
@@ -110,28 +110,27 @@ def predict_image(
     """Returns the result of the index-th image, counted from 1, as the dict that --json prints."""
     from mnist_cnn.inference.number_json import describe_number
 
+    if isinstance(source, InputError):
+        return {"image": image, "error": str(source)}
     try:
-        if isinstance(source, InputError):
-            raise source
         with contextlib.ExitStack() if args.debug else suppress_stderr():
-            number = classifier.read_number(source)
-    except NoDigitFound:
-        return {"image": image, **describe_number(None)}
+            number = seen = classifier.read_number(source)
+    except NoDigitFound as error:
+        number, seen = None, error.number
     except InputError as error:
         return {"image": image, "error": str(error)}
     if args.show:
-        save_preview(image, source, number, args.show, index)
+        save_preview(image, source, seen.digits if seen else [], args.show, index)
     return {"image": image, **describe_number(number)}
 
 
-def save_preview(image: str, source: "ImageSource", number: "Number", path: str, index: int) -> None:
+def save_preview(image: str, source: "ImageSource", digits: "List[Digit]", path: str, index: int) -> None:
     """Saves the preview of an image: into `path` if it ends in .png, otherwise into the folder `path`."""
     from mnist_cnn.files import atomic_write
     from mnist_cnn.inference.image_io import draw_preview
 
     file, png = Path(path), io.BytesIO()
-    boxes = [digit.box for digit in number.digits]
-    draw_preview(source, [digit.image for digit in number.digits], boxes).save(png, "PNG")
+    draw_preview(source, [digit.image for digit in digits], [digit.box for digit in digits]).save(png, "PNG")
     try:
         if file.suffix != ".png":
             file.mkdir(parents=True, exist_ok=True)

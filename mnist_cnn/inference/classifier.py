@@ -162,10 +162,11 @@ class Classifier:
                     digit, step = read_joined[index], 2
             digits.append(digit)
             index += step
-        if min(digit.probability for digit in digits) < self.min_probability:
-            raise NoDigitFound(f"{get_display_name(image)}: no digit found")
         text = "".join(str(digit.digit_class) for digit in digits)
-        return Number(text, float(np.prod([digit.probability for digit in digits])), digits)
+        number = Number(text, float(np.prod([digit.probability for digit in digits])), digits)
+        if min(digit.probability for digit in digits) < self.min_probability:
+            raise NoDigitFound(f"{get_display_name(image)}: no digit found", number)
+        return number
 
     def feature_maps(self, image: Any) -> Dict[str, np.ndarray]:
         """Computes the feature maps of each convolution, after pooling and ReLU.

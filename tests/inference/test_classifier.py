@@ -279,7 +279,8 @@ def test_predict_prints_json_and_saves_previews_for_an_exported_model(script, ru
     for index, digit in enumerate(number["digits"]):
         left, top, right, bottom = digit["box"]
         assert 60 * index - 20 < left < right < 60 * index + 80 and 20 < top < bottom < 100
-    sizes = {"0001-seven.png": (580, 280), "0002-zero.png": (580, 280), "0005-number.png": (280 + 3 * 300, 280)}
+    sizes = {"0001-seven.png": (580, 280), "0002-zero.png": (580, 280), "0003-blank.png": (280, 280)}
+    sizes["0005-number.png"] = (280 + 3 * 300, 280)
     assert sorted(path.name for path in (tmp_path / "shown").iterdir()) == sorted(sizes)
     for name, size in sizes.items():
         with Image.open(str(tmp_path / "shown" / name)) as image:

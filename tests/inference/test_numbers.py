@@ -141,6 +141,21 @@ def test_a_run_without_a_result_has_no_threshold_and_a_damaged_one_is_an_error(s
         assert classifier.min_probability == 0
 
 
+def test_a_refused_number_can_be_looked_at(small, script, tmp_path):
+    train(small, tmp_path / "run", Recipe(1, 100, 0.001, 0.8))
+    directory.write_json(tmp_path / "run", "result.json", {"min_probability": 1.0})
+    path, preview = str(tmp_path / "number.png"), tmp_path / "preview.png"
+    paint(draw_strokes("42", size=60, image_size=(200, 120)), BLACK, WHITE).save(path)
+    with Classifier.load(tmp_path / "run") as classifier:
+        with pytest.raises(NoDigitFound, match="number.png: no digit found") as refused:
+            classifier.read_number(path)
+    assert len(refused.value.number.digits) == 2
+    done = script("predict.py", path, "--run-dir", tmp_path / "run", "--show", preview)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{path}: no digit found\n", "")
+    with Image.open(str(preview)) as image:
+        assert image.size == (280 + 2 * 300, 280)
+
+
 @pytest.mark.slow
 def test_a_fast_run_reads_strangers_handwriting(fast_run, handwriting):
     with Classifier.load(fast_run) as classifier:
