@@ -35,7 +35,7 @@ class Augmentation:
     scaling: float  # fraction of the size; height and width independently
     shear: float  # horizontal pixels per vertical pixel
     shift: float  # pixels; vertically and horizontally independently
-    stroke_width: float = 0.0  # fraction of the images whose strokes are made one pixel wider or narrower
+    stroke_width: float = 0.0  # fraction of the images whose strokes are made wider or narrower
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

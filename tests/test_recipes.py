@@ -80,13 +80,13 @@ def test_each_image_is_sheared_independently_within_the_range(square):
     assert slants.min() < -0.12 and slants.max() > 0.12 and np.abs(slants).max() < 0.16
 
 
-def test_the_strokes_of_a_fraction_of_the_images_become_one_pixel_wider_or_narrower(square):
+def test_the_strokes_of_a_fraction_of_the_images_become_wider_or_narrower(square):
     mass, _, covariance = moments(distorted(square, stroke_width=0.8))
     widths = np.sqrt(12 * covariance[:, (0, 1), (0, 1)] + 1).round(3)  # of a uniform distribution over whole pixels
     assert (mass == (widths[:, 0] * widths[:, 1]).round()).all()
     counts = {tuple(pair): n for *pair, n in np.c_[np.unique(widths, axis=0, return_counts=True)].tolist()}
-    assert set(counts) == {(8, 8), (9, 8), (8, 9), (7, 8), (8, 7)}
-    assert 20 <= counts.pop((8, 8)) <= 60 and min(counts.values()) >= 20
+    assert set(counts) == {(8, 8), (9, 8), (8, 9), (7, 8), (8, 7), (10, 10)}
+    assert 20 <= counts.pop((8, 8)) <= 60 and 20 <= counts.pop((10, 10)) <= 60 and min(counts.values()) >= 15
 
 
 def test_augmentation_is_determined_by_seed_and_step(sample):
@@ -139,7 +139,7 @@ def test_outliers_are_added_to_each_batch_with_equal_labels_for_all_classes(samp
 
 def test_outliers_are_drawn_in_the_format_of_mnist(sample):
     outliers = make_outliers(sample.train.images, sample.train.labels, seed=1)
-    assert outliers.dtype == np.uint8 and outliers.shape[1:] == (28, 28, 1) and 3500 < len(outliers) <= 4000
+    assert outliers.dtype == np.uint8 and outliers.shape[1:] == (28, 28, 1) and 7000 < len(outliers) <= 8000
     assert (outliers.max(axis=(1, 2, 3)) > 200).all()
     mass, centre, _ = moments(outliers / 255)
     assert np.percentile(np.abs(centre - 13.5), 99) < 1

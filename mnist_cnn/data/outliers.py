@@ -1,15 +1,15 @@
 """Images that show no digit, in MNIST's format: with them, a network learns to be unsure of what is not a digit.
 
 Trained on digits alone, a network is sure of nearly everything (Hendrycks et al. 2019, "Deep Anomaly Detection with
-Outlier Exposure", arXiv:1812.04606). Half of the images are letters and symbols, a quarter are random strokes, an
-eighth are spots and an eighth are digits that are turned or put together wrongly.
+Outlier Exposure", arXiv:1812.04606). Half of the images are letters and symbols, three in sixteen filled shapes, an
+eighth random strokes, an eighth digits that are turned or put together wrongly, and one in sixteen spots.
 """
 
 from typing import List
 
 import numpy as np
 
-NUM_OUTLIERS = 4000
+NUM_OUTLIERS = 8000
 
 # Letters and symbols that cannot be mistaken for a digit. Each word is a stroke: "l" for straight lines through points,
 # "c" for a curve of quadratic Béziers, whose every second point is a control point. A point is its x and y in 0..8.
@@ -44,7 +44,7 @@ _GLYPHS = [
     "l1018 l7315 l3578",  # k
     "l0208 c0402224244 l4448 c4442628284 l8488",  # m
     "l1218 c1412427274 l7478",  # n
-    "l0048 c736636161310406073",  # p
+    "l1018 c407073764616131040",  # p
     "l2228 c242262",  # r
     "l4046 c464878 l1373",  # t
     "l1215 c1518487875 l7278",  # u
@@ -53,6 +53,10 @@ _GLYPHS = [
     "l3018 l7058 l0383 l0585",  # #
     "l4048 l1276 l7216",  # *
     "c12104080727445 l4748",  # ?
+    "c122040706263544445 l4848",  # ? with a shorter stem
+    "l50303858",  # [ of another width
+    "l30505838",  # ] of another width
+    "c408084884808040040 c254765",  # smiling face without eyes
     "c848848080400408084 c646646262422426264 l6466",  # @
     "l8008 c212212020100102021 c878878686766768687",  # %
     "l60202868",  # [
@@ -64,7 +68,41 @@ _GLYPHS = [
     "l40088840",  # triangle
     "l401883037840",  # star
     "l043880",  # check mark
-    "l0484 l518457",  # arrow
+    "l518457 l0484",  # arrow
+    "l310437 l0484",  # arrow to the left
+    "l144074 l4048",  # arrow up
+    "l144874 l4048",  # arrow down
+    "c72714111121444747677471716 l4048",  # $
+    "c426264664626242242 c61604020222324 c27284868666564",  # section sign
+    "l7040 l7078 l5058 c4010121444 l4454",  # pilcrow
+    "l1838 c380503004080838558 l5878",  # omega
+    "c4462728284867666442212020406162644",  # infinity
+    "c408084884808040040 c254765 l3233 l5253",  # smiling face
+    "c408084884808040040 l4044 l4464",  # clock
+    "c408084884808040040 c6333343565",  # copyright sign
+    "c306063663606030030 l5588",  # magnifying glass
+    "l004480 l4448 l1474 l1676",  # yen
+    "c8100040887 l0353 l0555",  # euro
+    "c713034 l3438 l1878 l1454",  # pound
+    "l8822 c2220406062442508386875",  # &
+    "c604042442444464868",  # {
+    "c202042446444464828",  # }
+    "c0521446783",  # ~
+    "l1373 l1575",  # =
+    "l1373 l1575 l6228",  # not equal
+    "l0484 l4142 l4647",  # division sign
+    "l4046 l1373 l1878",  # plus or minus
+    "l0525486080",  # root
+    "c42402000020448848280604042",  # heart
+    "l080080",  # gamma
+    "l084088",  # lambda
+    "c0007478780 l4048",  # psi
+    "l00088880 l4048",  # sha
+    "l0088 l8008 l4048",  # zhe
+    "l00088088",  # i
+    "l8088 c8000020485 l4508",  # ya
+    "l4048 l2262",  # dagger
+    "l400408888440",  # house
 ]
 _Y, _X = np.mgrid[:28, :28].astype(np.float32)[..., np.newaxis] + np.float32(0.5)
 
@@ -83,8 +121,9 @@ def make_outliers(images: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarr
     random = np.random.RandomState([seed, 3])
     glyphs = [[_parse_stroke(word) for word in glyph.split()] for glyph in _GLYPHS]
     drawn = [_draw(_distort(glyphs[random.randint(len(glyphs))], random), random) for _ in range(NUM_OUTLIERS // 2)]
-    drawn += [_draw(_make_random_strokes(random), random) for _ in range(NUM_OUTLIERS // 4)]
-    drawn += [_draw_spots(random) for _ in range(NUM_OUTLIERS // 8)]
+    drawn += [_draw(_make_random_strokes(random), random) for _ in range(NUM_OUTLIERS // 8)]
+    drawn += [_draw_spots(random) for _ in range(NUM_OUTLIERS // 16)]
+    drawn += [_draw_shape(random) for _ in range(NUM_OUTLIERS * 3 // 16)]
     mixed = _mix_digits(images[..., 0], labels, NUM_OUTLIERS // 8, random)
     return np.concatenate([np.array(drawn), mixed])[..., np.newaxis]
 
@@ -146,12 +185,37 @@ def _draw_spots(random: np.random.RandomState) -> np.ndarray:
     return _center(np.pad((levels * 255).astype(np.uint8), 4))
 
 
+def _draw_shape(random: np.random.RandomState) -> np.ndarray:
+    """Draws a filled ellipse or rectangle, cut by up to three straight lines, uint8 [28, 28], plain or grained.
+
+    It is at least 15 pixels long, and too wide for a 1.
+    """
+    x, y = _X[..., 0] - 14, _Y[..., 0] - 14
+    while True:
+        half_width = 10 * np.sqrt(random.uniform(0.12, 1))
+        angle = random.uniform(0, np.pi)
+        u, v = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
+        if random.uniform() < 0.5:
+            inside = np.minimum(8 - abs(u), 0.8 * half_width - abs(v))  # the distance from the outline
+        else:
+            inside = (1 - np.sqrt((u / 10) ** 2 + (v / half_width) ** 2)) * half_width
+        for _ in range(random.randint(4)):
+            angle = random.uniform(0, 2 * np.pi)
+            inside = np.minimum(inside, random.uniform(-2, 8) - np.cos(angle) * x - np.sin(angle) * y)
+        width, height = (np.count_nonzero((inside > 0).any(axis=axis)) for axis in (0, 1))
+        if max(width, height) >= 15 and width >= 0.45 * height:
+            grain = random.uniform(0.5, 1, inside.shape) if random.uniform() < 0.5 else 1
+            return _center((np.clip(inside + 0.5, 0, 1) * grain * 255).astype(np.uint8))
+
+
 def _mix_digits(images: np.ndarray, labels: np.ndarray, n: int, random: np.random.RandomState) -> np.ndarray:
-    """Returns up to n images, uint8 [28, 28]: halves of two digits of different classes, turned ones, crossed ones."""
+    """Returns up to n images, uint8 [28, 28]: halves of two digits of different classes, turned or mirrored, crossed."""
     mixed = []
     for first, second, kind, turn in zip(*random.randint(0, len(images), [2, n]), *random.randint(0, 4, [2, n])):
         one, other = images[first], images[second]
         turned = np.rot90(one, 1 + turn // 2 * 2)
+        if turn % 2 and labels[first] not in (2, 5):  # their mirror images look like each other
+            turned = one[:, ::-1]
         if kind == 0 and labels[first] != labels[second]:
             mixed.append(np.concatenate([one[:, :14], other[:, 14:]], axis=1))
         elif kind == 1 and labels[first] != labels[second]:

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from drawings import FONTS, draw_strokes, make_uneven_light, paint
+from matplotlib.cbook import get_sample_data
 from PIL import Image, ImageDraw
 
 from mnist_cnn import InputError, NoDigitFound, prepare
@@ -144,6 +145,13 @@ def test_a_digit_in_mnist_format_stays_as_it_is(sample):
 def test_a_blank_image_has_no_digit(blank):
     with pytest.raises(NoDigitFound, match="^the image: no digit found$"):
         prepare(blank)
+
+
+def test_parts_of_a_photo_show_no_digit():
+    with Image.open(get_sample_data("grace_hopper.jpg", asfileobj=False)) as photo:
+        for left, top, side in ((103, 9, 295), (165, 25, 188), (290, 128, 128)):
+            with pytest.raises(NoDigitFound):
+                prepare(photo.crop((left, top, left + side, top + side)))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16", "I;16B", "HSV"])
