@@ -64,7 +64,7 @@ class Recipe:
     weight_decay: float = 0.0  # each step multiplies the weights by 1 - weight_decay * its learning rate
     augmentation: Optional[Augmentation] = None
     plain_epochs: int = 0  # the number of last epochs that are without augmentation
-    outliers: float = 0.0  # images without a digit that are added to a batch, as a fraction of its size
+    drawn_images: float = 0.0  # images of data/drawn_images.py that are added to a batch, as a fraction of its size
 
     def __post_init__(self) -> None:
         check_int("epochs", self.epochs, 1)
@@ -81,8 +81,8 @@ class Recipe:
         if not 0 <= self.weight_decay < math.inf:
             raise InputError(f"weight_decay is {self.weight_decay}: it must be 0 or more")
         check_int("plain_epochs", self.plain_epochs, 0)
-        if not 0 <= self.outliers < math.inf:
-            raise InputError(f"outliers is {self.outliers}: it must be 0 or more")
+        if not 0 <= self.drawn_images < math.inf:
+            raise InputError(f"drawn_images is {self.drawn_images}: it must be 0 or more")
 
     def learning_rate_at(self, step: int, total_steps: int) -> float:
         """Adam's learning rate in the 0-based `step` of a run of `total_steps`."""
@@ -119,7 +119,7 @@ RECIPES: Dict[str, Recipe] = {
         weight_decay=0.03,
         augmentation=Augmentation(rotation=12, scaling=0.12, shear=0.15, shift=2, stroke_width=0.8),
         plain_epochs=1,
-        outliers=0.2,
+        drawn_images=0.2,
     ),
 }
 

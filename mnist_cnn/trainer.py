@@ -170,8 +170,8 @@ class Trainer:
     def run_loop(self) -> None:
         """Trains until the last step, or until a signal asks to stop."""
         state = self.state
-        # Among the outliers are letters, which may be classes of other data.
-        recipe = replace(self.recipe, outliers=0.0) if self.dataset.name == "idx" else self.recipe
+        # Among the drawn images are letters, which may be classes of other data.
+        recipe = replace(self.recipe, drawn_images=0.0) if self.dataset.name == "idx" else self.recipe
         batches = iterate_batches(self.dataset.train, recipe, self.config.seed, state.step)
         with GracefulShutdown() as shutdown, self.progress_bar() as bar, contextlib.closing(
             batches

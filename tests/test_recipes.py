@@ -6,10 +6,10 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from mnist_cnn import RECIPES, Augmentation, InputError, Recipe, build_model
+from mnist_cnn import RECIPES, Augmentation, Classifier, InputError, Recipe, build_model
 from mnist_cnn.data.augmentation import augment
 from mnist_cnn.data.batching import iterate_batches
-from mnist_cnn.data.outliers import make_outliers
+from mnist_cnn.data.drawn_images import draw_images
 from mnist_cnn.tf1 import tf
 
 NO_DISTORTION = {"rotation": 0, "scaling": 0, "shear": 0, "shift": 0}
@@ -125,26 +125,37 @@ def test_the_plain_epochs_are_the_last_ones(sample):
         assert (images == originals).all() == is_plain, step
 
 
-def test_outliers_are_added_to_each_batch_with_equal_labels_for_all_classes(sample):
-    recipe = dataclasses.replace(RECIPES["original"], outliers=0.2)
+def test_drawn_images_are_added_to_each_batch(sample):
+    recipe = dataclasses.replace(RECIPES["original"], drawn_images=0.2)
     originals, true_labels = take_batch(sample.train, RECIPES["original"], 7)
     images, labels = take_batch(sample.train, recipe, 7)
     assert len(images) == len(labels) == 120
     assert (images[:100] == originals).all() and (labels[:100] == true_labels).all()
-    np.testing.assert_allclose(labels[100:], 0.1)
     again, _ = take_batch(sample.train, recipe, 7)
     other, _ = take_batch(sample.train, recipe, 8)
     assert (again == images).all() and (other[100:] != images[100:]).any(axis=(1, 2, 3)).sum() > 15
 
 
-def test_outliers_are_drawn_in_the_format_of_mnist(sample):
-    outliers = make_outliers(sample.train.images, sample.train.labels, seed=1)
-    assert outliers.dtype == np.uint8 and outliers.shape[1:] == (28, 28, 1) and 7000 < len(outliers) <= 8000
-    assert (outliers.max(axis=(1, 2, 3)) > 200).all()
-    mass, centre, _ = moments(outliers / 255)
+def test_drawn_images_are_in_the_format_of_mnist_and_most_have_equal_labels_for_all_classes(sample):
+    images, labels = draw_images(sample.train.images, sample.train.labels, seed=1)
+    assert images.dtype == np.uint8 and images.shape[1:] == (28, 28, 1) and 7000 < len(images) <= 8000
+    assert (images.max(axis=(1, 2, 3)) > 200).all()
+    mass, centre, _ = moments(images / 255)
     assert np.percentile(np.abs(centre - 13.5), 99) < 1
     mnist = moments(sample.train.images / 255)[0]
     assert mnist.mean() / 2 < mass.mean() < 2 * mnist.mean()
+    is_digit = labels.max(axis=1) == 1
+    assert labels.shape == (len(images), 10) and 0.1 < is_digit.mean() < 0.2
+    np.testing.assert_allclose(labels[~is_digit], 0.1)
+    np.testing.assert_allclose(labels.sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_trained_network_reads_the_digits_among_the_drawn_images(fast_run, sample):
+    images, labels = draw_images(sample.train.images, sample.train.labels, seed=1)
+    is_digit = labels.max(axis=1) == 1
+    with Classifier.load(fast_run) as classifier:
+        assert (classifier.predict(images[is_digit]).classes == labels[is_digit].argmax(axis=1)).mean() > 0.7
 
 
 def test_weight_decay_shrinks_the_weights_after_adams_update(sample):
@@ -189,7 +200,7 @@ def test_he_weights_have_the_variance_2_over_fan_in():
         ({"initial_weights": "zero"}, "published or he"),
         ({"weight_decay": -1}, "0 or more"),
         ({"plain_epochs": 0.5}, "a whole number"),
-        ({"outliers": -0.1}, "0 or more"),
+        ({"drawn_images": -0.1}, "0 or more"),
     ],
     ids=str,
 )

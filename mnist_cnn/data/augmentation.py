@@ -72,7 +72,7 @@ def _change_stroke_width(images: np.ndarray, fraction: float, seed: int, step: i
     Returns:
       uint8 [n, 28, 28, 1].
     """
-    draws = np.random.RandomState([seed, step, 2]).uniform(size=[2, len(images)])
+    draws = np.random.RandomState([seed, step, 2**31]).uniform(size=[2, len(images)])
     kind, is_vertical = 8 * draws[0] / fraction, draws[1] < 0.5
     changed = images.copy()
     for axis, is_chosen in (1, is_vertical), (2, ~is_vertical):

@@ -11,8 +11,8 @@ from typing import Generator, Tuple
 import numpy as np
 
 from mnist_cnn.data.augmentation import augment
+from mnist_cnn.data.drawn_images import draw_images
 from mnist_cnn.data.mnist import Split
-from mnist_cnn.data.outliers import make_outliers
 from mnist_cnn.recipes import Recipe
 
 
@@ -25,21 +25,22 @@ def iterate_batches(
 
     Args:
       split: the images and labels.
-      recipe: gives the batch size, the augmentation and the outliers, whose labels are 0.1 for each class.
+      recipe: gives the batch size, the augmentation and the number of drawn images.
       seed: an int in 0..2³²-1.
       step: the 0-based first step.
     """
-    num_outliers = round(recipe.outliers * recipe.batch_size)
-    outliers = make_outliers(split.images, split.labels, seed) if num_outliers else None
+    num_drawn = round(recipe.drawn_images * recipe.batch_size)
+    if num_drawn:
+        drawn_images, drawn_labels = draw_images(split.images, split.labels, seed)
     num_augmented = (recipe.epochs - recipe.plain_epochs) * (len(split) // recipe.batch_size)  # steps
 
     def make_batch(step: int) -> Tuple[np.ndarray, np.ndarray]:
         indices = batch_indices(len(split), recipe.batch_size, seed, step)
         images, labels = split.images[indices], split.batch(indices)[1]
-        if outliers is not None:
-            chosen = np.random.RandomState([seed, step, 3]).randint(0, len(outliers), num_outliers)
-            images = np.concatenate([images, outliers[chosen]])
-            labels = np.concatenate([labels, np.full([num_outliers, labels.shape[1]], 1 / labels.shape[1], np.float32)])
+        if num_drawn:
+            chosen = np.random.RandomState([seed, step, 2**31 + 1]).randint(0, len(drawn_images), num_drawn)
+            images = np.concatenate([images, drawn_images[chosen]])
+            labels = np.concatenate([labels, drawn_labels[chosen]])
         if recipe.augmentation and step < num_augmented:
             return augment(images, recipe.augmentation, seed, step), labels
         return np.divide(images, 255, dtype=np.float32), labels

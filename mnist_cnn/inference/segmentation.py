@@ -12,8 +12,8 @@ except ImportError as error:
 BORDER_WIDTH = 0.1  # of the image's width and height; the border is assumed to be mostly background
 MIN_CONTRAST = 0.05  # between digit and background; black and white differ by 1
 MIN_SNR = 3.2  # contrast in standard deviations of the background; images of noise alone stay below 3
-# Standard deviation of the background, as a fraction of the contrast and apart from noise: photos of anything exceed it.
-# Chosen on 393 pictures of handwriting, which stay below 0.153.
+# Standard deviation of the background, as a fraction of the contrast and apart from noise: photos of other things
+# exceed it. Chosen on 393 pictures of handwriting, which stay below 0.153.
 MAX_BACKGROUND_STD = 0.16
 # A background is plain if more than this fraction of the border differs from its median by less than 5 of 255 levels.
 MIN_PLAIN_FRACTION, MAX_PLAIN_DIFFERENCE = 0.9, 5 / 255

@@ -108,8 +108,8 @@ def test_numbers_put_together_from_mnist_are_read(fast_run, mnist):
 
 
 @pytest.mark.slow
-def test_a_run_with_outliers_refuses_most_letters_and_hardly_any_image_of_mnist(mnist, tmp_path):
-    train(mnist, tmp_path / "run", replace(RECIPES["fast"], outliers=0.2))
+def test_a_run_with_drawn_images_refuses_most_letters_and_hardly_any_image_of_mnist(mnist, tmp_path):
+    train(mnist, tmp_path / "run", replace(RECIPES["fast"], drawn_images=0.2))
     letters = [letter for letter in string.ascii_letters if letter not in "OoDQIilSsZzBbgq"]  # no digit's shape
     num_refused = 0
     with Classifier.load(tmp_path / "run") as classifier:

@@ -1,18 +1,41 @@
-"""Images that show no digit, in MNIST's format: with them, a network learns to be unsure of what is not a digit.
+"""Images drawn by rule, in MNIST's format, that a recipe adds to each batch: what is no digit, and digits MNIST lacks.
 
-Trained on digits alone, a network is sure of nearly everything (Hendrycks et al. 2019, "Deep Anomaly Detection with
-Outlier Exposure", arXiv:1812.04606). Half of the images are letters and symbols, three in sixteen filled shapes, an
-eighth random strokes, an eighth digits that are turned or put together wrongly, and one in sixteen spots.
+Trained on digits alone, a network is sure of nearly everything. Images without a digit, with the same label for every
+class, teach it to be unsure (Hendrycks et al. 2019, "Deep Anomaly Detection with Outlier Exposure", arXiv:1812.04606).
 """
 
-from typing import List
+from typing import List, Tuple
 
 import numpy as np
 
-NUM_OUTLIERS = 8000
+# The number of images of each kind.
+NUM_DIGITS = 1200
+NUM_GLYPHS = 3400
+NUM_SHAPES = 1275
+NUM_STROKES = 850
+NUM_SPOTS = 425
+NUM_MIXED = 850
 
-# Letters and symbols that cannot be mistaken for a digit. Each word is a stroke: "l" for straight lines through points,
-# "c" for a curve of quadratic Béziers, whose every second point is a control point. A point is its x and y in 0..8.
+# In these tables, each word is a stroke: "l" for straight lines through points, "c" for a curve of quadratic
+# Béziers, whose every second point is a control point. A point is its x and y in 0..8.
+
+# Digits as many people write them, and as MNIST hardly has them: class and strokes.
+_DIGITS = [
+    (1, "l145048"),  # with a long flag
+    (1, "l325058"),
+    (1, "l235058 l3878"),  # with a flag and a foot
+    (1, "l4048 l2868"),  # with a foot
+    (1, "l155058"),
+    (2, "c12204070635628081716273778"),  # looped
+    (3, "l106033 c33737578381816"),  # with a flat top
+    (4, "l200575 l5258"),  # open
+    (4, "l500575 l5058"),  # closed
+    (4, "l500575 l5058 l3868"),  # with a foot
+    (7, "l107038 l3474"),  # with a bar
+    (9, "c6260402022244464627718"),  # with a hooked tail
+    (0, "c407074784818141040 l6127"),  # with a slash
+]
+# Letters and symbols that cannot be mistaken for a digit.
 _GLYPHS = [
     "l084088 l2565",  # A
     "c8100040887",  # C
@@ -107,8 +130,8 @@ _GLYPHS = [
 _Y, _X = np.mgrid[:28, :28].astype(np.float32)[..., np.newaxis] + np.float32(0.5)
 
 
-def make_outliers(images: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """Makes images that show no digit, deterministic in the arguments.
+def draw_images(images: np.ndarray, labels: np.ndarray, seed: int) -> Tuple[np.ndarray, np.ndarray]:
+    """Draws images without a digit, and digits, deterministic in the arguments.
 
     Args:
       images: uint8 [n, 28, 28, 1], of digits.
@@ -116,20 +139,30 @@ def make_outliers(images: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarr
       seed: an int in 0..2³²-1.
 
     Returns:
-      uint8 [about NUM_OUTLIERS, 28, 28, 1].
+      images: uint8 [about 8,000, 28, 28, 1].
+      labels: float32 [about 8,000, 10]: one-hot for a digit, otherwise 0.1 for each class.
     """
-    random = np.random.RandomState([seed, 3])
-    glyphs = [[_parse_stroke(word) for word in glyph.split()] for glyph in _GLYPHS]
-    drawn = [_draw(_distort(glyphs[random.randint(len(glyphs))], random), random) for _ in range(NUM_OUTLIERS // 2)]
-    drawn += [_draw(_make_random_strokes(random), random) for _ in range(NUM_OUTLIERS // 8)]
-    drawn += [_draw_spots(random) for _ in range(NUM_OUTLIERS // 16)]
-    drawn += [_draw_shape(random) for _ in range(NUM_OUTLIERS * 3 // 16)]
-    mixed = _mix_digits(images[..., 0], labels, NUM_OUTLIERS // 8, random)
-    return np.concatenate([np.array(drawn), mixed])[..., np.newaxis]
+    random = np.random.RandomState([seed, 0, 2**31 + 2])
+    digits = [(digit_class, _parse_strokes(glyph)) for digit_class, glyph in _DIGITS]
+    glyphs = [_parse_strokes(glyph) for glyph in _GLYPHS]
+    chosen = [digits[random.randint(len(digits))] for _ in range(NUM_DIGITS)]
+    drawn = [_draw(_distort(strokes, random), random) for _, strokes in chosen]
+    drawn += [_draw(_distort(glyphs[random.randint(len(glyphs))], random), random) for _ in range(NUM_GLYPHS)]
+    drawn += [_draw_shape(random) for _ in range(NUM_SHAPES)]
+    drawn += [_draw(_make_random_strokes(random), random) for _ in range(NUM_STROKES)]
+    drawn += [_draw_spots(random) for _ in range(NUM_SPOTS)]
+    drawn += _mix_digits(images[..., 0], labels, NUM_MIXED, random)
+    drawn_labels = np.full([len(drawn), 10], 0.1, np.float32)
+    drawn_labels[:NUM_DIGITS] = np.eye(10)[[digit_class for digit_class, _ in chosen]]
+    return np.array(drawn)[..., np.newaxis], drawn_labels
+
+
+def _parse_strokes(glyph: str) -> List[np.ndarray]:
+    """Returns the points of each stroke of a glyph in one of the tables, float [n, 2]."""
+    return [_parse_stroke(word) for word in glyph.split()]
 
 
 def _parse_stroke(word: str) -> np.ndarray:
-    """Returns the points of one stroke of _GLYPHS, float [n, 2]."""
     points = np.array([int(digit) for digit in word[1:]], float).reshape(-1, 2)
     if word[0] == "l":
         return points
@@ -208,8 +241,8 @@ def _draw_shape(random: np.random.RandomState) -> np.ndarray:
             return _center((np.clip(inside + 0.5, 0, 1) * grain * 255).astype(np.uint8))
 
 
-def _mix_digits(images: np.ndarray, labels: np.ndarray, n: int, random: np.random.RandomState) -> np.ndarray:
-    """Returns up to n images, uint8 [28, 28]: halves of two digits of different classes, turned or mirrored, crossed."""
+def _mix_digits(images: np.ndarray, labels: np.ndarray, n: int, random: np.random.RandomState) -> List[np.ndarray]:
+    """Returns up to n images, uint8 [28, 28]: halves of two digits of different classes, turned and crossed ones."""
     mixed = []
     for first, second, kind, turn in zip(*random.randint(0, len(images), [2, n]), *random.randint(0, 4, [2, n])):
         one, other = images[first], images[second]
@@ -224,7 +257,7 @@ def _mix_digits(images: np.ndarray, labels: np.ndarray, n: int, random: np.rando
             mixed.append(turned)
         elif kind == 3:
             mixed.append(np.maximum(turned, other))
-    return np.array([_center(image) for image in mixed], np.uint8).reshape(-1, 28, 28)
+    return [_center(image) for image in mixed]
 
 
 def _center(image: np.ndarray) -> np.ndarray:
