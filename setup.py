@@ -74,6 +74,8 @@ setup(
     extras_require={
         "dev": TEST + ["pre-commit"],
         "download": DOWNLOAD,
+        # TensorFlow 2.14 is the first whose extra brings CUDA's libraries.
+        "gpu": ["tensorflow[and-cuda]>=2.14,<3; sys_platform == 'linux' and python_version >= '3.9'"],
         "images": IMAGES,
         "notebook": REPORT + ["notebook"],
         "report": REPORT,

@@ -1,6 +1,7 @@
 """Single import point for TensorFlow: `from mnist_cnn.tf1 import tf` is the 1.x API, on 1.15 and on 2.x."""
 
-from typing import Any
+import os
+from typing import Any, List
 
 from mnist_cnn import cpu
 from mnist_cnn.errors import InputError
@@ -15,7 +16,7 @@ except TypeError as error:
     # protobuf 4 refuses TensorFlow 1.15's generated code with "Descriptors cannot be created directly".
     raise ImportError("TensorFlow 1.15 cannot be imported with protobuf 4: pip install 'protobuf<3.21'") from error
 
-__all__ = ["new_session", "tf"]
+__all__ = ["get_gpus", "is_intel_mkl_build", "make_gpus_deterministic", "new_session", "tf"]
 
 
 def new_session(mixed_precision: bool = False, target: str = "") -> Any:
@@ -30,7 +31,8 @@ def new_session(mixed_precision: bool = False, target: str = "") -> Any:
     """
     # Without isolation, an abandoned cluster session could still modify the next one's variables.
     config = tf.ConfigProto(isolate_session_state=True)
-    if _is_intel_mkl_build():
+    config.gpu_options.allow_growth = True  # otherwise one process takes all of a GPU's memory
+    if is_intel_mkl_build():
         config.inter_op_parallelism_threads = 1  # each op uses all cores: two ops at once oversubscribe them
     if mixed_precision:
         rewrite_options = config.graph_options.rewrite_options
@@ -42,7 +44,26 @@ def new_session(mixed_precision: bool = False, target: str = "") -> Any:
     return tf.Session(target, config=config)
 
 
-def _is_intel_mkl_build() -> bool:
+def get_gpus() -> List[str]:
+    """Returns the names of the GPUs that TensorFlow uses."""
+    devices = tf.config.experimental.list_physical_devices("GPU")
+    if not hasattr(tf.config.experimental, "get_device_details"):  # before TensorFlow 2.4
+        return [device.name for device in devices]
+    return [tf.config.experimental.get_device_details(device).get("device_name", device.name) for device in devices]
+
+
+def make_gpus_deterministic() -> None:
+    """Makes results on GPUs repeat to the last bit. Call it before a graph is built; without a GPU it does nothing."""
+    if get_gpus():
+        os.environ["TF_DETERMINISTIC_OPS"] = "1"  # read by TensorFlow before 2.8
+        import tensorflow
+
+        if hasattr(tensorflow.config.experimental, "enable_op_determinism"):  # not in compat.v1
+            tensorflow.config.experimental.enable_op_determinism()
+
+
+def is_intel_mkl_build() -> bool:
+    """Returns whether this is Intel's build of TensorFlow 1.15."""
     try:
         from tensorflow.python.pywrap_tensorflow import IsMklEnabled
     except ImportError:  # TensorFlow 2

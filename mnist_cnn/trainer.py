@@ -23,7 +23,7 @@ from mnist_cnn.run_dir import checkpoints, directory
 from mnist_cnn.run_dir.config import RunConfig, check_resume_compatible, describe_run, resolve_config
 from mnist_cnn.run_dir.signals import GracefulShutdown
 from mnist_cnn.run_dir.summaries import Summaries
-from mnist_cnn.tf1 import new_session, tf
+from mnist_cnn.tf1 import get_gpus, new_session, tf
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,10 @@ class Trainer:
         self.steps_per_epoch = len(dataset.train) // self.recipe.batch_size
         self.total_steps = self.steps_per_epoch * self.recipe.epochs
         self.last_step = min(self.total_steps, config.max_steps or self.total_steps)
-        self.state = TrainingState(describe_run(config, dataset, tf.__version__))
+        gpus = get_gpus()
+        if gpus:
+            logger.warning("training on %s", ", ".join(gpus))
+        self.state = TrainingState(describe_run(config, dataset, tf.__version__, gpus))
         self.saved_step: Optional[int] = None
         self.saved_at = time.monotonic()
         self.checkpoint_seconds = 0.0

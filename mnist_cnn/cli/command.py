@@ -101,7 +101,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def load_tensorflow(debug: bool, reads_images: bool = False) -> None:
-    """Imports TensorFlow, silenced unless `debug`. Takes seconds: call it after argument validation.
+    """Imports TensorFlow, silenced unless `debug`, and makes GPUs deterministic.
+
+    It takes seconds: call it after argument validation.
 
     A command that reads image files sets `reads_images`: their memory is then returned to the system at once.
     """
@@ -116,7 +118,9 @@ def load_tensorflow(debug: bool, reads_images: bool = False) -> None:
         warnings.simplefilter("ignore")
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with contextlib.ExitStack() if debug else suppress_stderr():
-        import mnist_cnn.tf1  # noqa: F401
+        from mnist_cnn.tf1 import make_gpus_deterministic
+
+        make_gpus_deterministic()
 
 
 def has_home() -> bool:

@@ -26,6 +26,7 @@ _LABELS = {
     "tensorflow": "TensorFlow",
     "cpu": "CPU",
     "num_cpus": "number of CPUs",
+    "gpu": "GPU",
     "mixed_precision": "mixed precision",
     "python": "Python",
     "numpy": "NumPy",

@@ -7,7 +7,7 @@ import os
 import platform
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -112,7 +112,9 @@ def recipe_from_config(config: Dict[str, Any]) -> Tuple[str, Recipe, int]:
         raise InputError(f"invalid config.json ({error!r:.99}): start a new run") from error
 
 
-def describe_run(config: RunConfig, dataset: Dataset, tensorflow_version: str) -> Dict[str, Any]:
+def describe_run(
+    config: RunConfig, dataset: Dataset, tensorflow_version: str, gpus: Sequence[str] = ()
+) -> Dict[str, Any]:
     """Returns the content of config.json: hyperparameters, seed, dataset, machine and versions."""
     return {
         "model": config.model,
@@ -127,6 +129,7 @@ def describe_run(config: RunConfig, dataset: Dataset, tensorflow_version: str) -
             "tensorflow": tensorflow_version,
             "cpu": cpu.get_name(),
             "num_cpus": os.cpu_count(),
+            "gpu": ", ".join(gpus) or "none",
             "mixed_precision": config.mixed_precision,
         },
         "versions": {

@@ -18,7 +18,7 @@ from mnist_cnn.recipes import DEFAULT_RECIPES
 from mnist_cnn.report import plots
 from mnist_cnn.run_dir import directory
 from mnist_cnn.run_dir.config import describe_run, resolve_config
-from mnist_cnn.tf1 import tf
+from mnist_cnn.tf1 import get_gpus, tf
 
 PLOTS = {"activations", "activations-tall", "learning-curve", "confusion-matrix", "mistakes", "filters"}
 SHORT = replace(RECIPES["original"], epochs=2, batch_size=50)
@@ -124,7 +124,7 @@ def test_the_page_shows_results_and_configuration_of_the_run(index, trained):
 
 def test_the_keys_of_config_json_have_readable_labels(index):
     lines = Page(index).text.splitlines()
-    assert {f"TensorFlow{tf.__version__}", "mixed precisionno"} <= set(lines)
+    assert {f"TensorFlow{tf.__version__}", f"GPU{', '.join(get_gpus()) or 'none'}", "mixed precisionno"} <= set(lines)
     assert any(line.startswith("number of CPUs") for line in lines)
     assert "num_cpus" not in Page(index).text and "mixed_precision" not in Page(index).text
 
