@@ -33,7 +33,7 @@ MAX_STARTS = 3  # starts of each contender, of which the median counts; not more
 TRAIN_SIZE = 55000  # images of an epoch
 PUBLISHED_STEPS = 15 * TRAIN_SIZE // 100
 
-PYTHON_NAMES = ("plain", "ours", "pytorch", "keras")
+PYTHON_NAMES = ("plain", "ours", "pytorch", "keras", "tutorial")
 PYTORCH_VARIANTS: Dict[str, List[str]] = {
     "default": [],
     "channels_last": ["channels_last"],
@@ -151,7 +151,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         action="append",
         default=[],
         help=f"Python interpreter for the contenders NAME, one of {', '.join(PYTHON_NAMES)} "
-        "(default: the one that runs this script)",
+        "(default: the one that runs this script); tutorial=PATH, a Python 3.6 with TensorFlow 1.5, also measures the "
+        "plain script there",
     )
     parser.add_argument("--mixed-precision", action="store_true", help="also measure train.py's --mixed-precision")
     parser.add_argument(
@@ -204,6 +205,8 @@ def make_contenders(args: Namespace) -> Iterator[Contender]:
             raise InputError(f"--python {pair}: it must be NAME=PATH, with one of {', '.join(pythons)} as the name")
         pythons[name] = path
     yield Contender("plain script", "plain", [], pythons["plain"])
+    if pythons["tutorial"] != sys.executable:
+        yield Contender("plain script, as published", "plain", [], pythons["tutorial"])
     for name in RECIPES:
         recipe = get_recipe(name, "cnn")
         yield Contender(name, "ours", [name], pythons["ours"], TRAIN_SIZE // recipe.batch_size * recipe.epochs)

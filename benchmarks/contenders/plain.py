@@ -5,7 +5,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent)]  # protocol.py, and the package of this clone
-from protocol import BlockTimer  # noqa: E402
+import numpy as np  # noqa: E402
+from protocol import STEPS_PER_EPOCH, BlockTimer  # noqa: E402
 
 timer = BlockTimer()
 
@@ -15,6 +16,8 @@ try:
 except ImportError:  # TensorFlow 2 has no reader for MNIST
     from mnist_cnn.tutorial import input_data, tf
 
+tf.set_random_seed(timer.seed)
+np.random.seed(timer.seed)  # shuffles the images
 mnist = input_data.read_data_sets(timer.data_dir, one_hot=True)
 
 X = tf.placeholder(tf.float32, [None, 28, 28, 1])
@@ -46,11 +49,16 @@ optimizer = tf.train.AdamOptimizer(0.001).minimize(cost)
 sess = tf.Session()
 sess.run(tf.global_variables_initializer())
 
-for _ in range(timer.steps):
+total_cost = 0
+for step in range(1, timer.steps + 1):
     batch_xs, batch_ys = mnist.train.next_batch(100)
     batch_xs = batch_xs.reshape(-1, 28, 28, 1)
     _, cost_val = sess.run([optimizer, cost], feed_dict={X: batch_xs, Y: batch_ys, keep_prob: 0.8})
+    total_cost += cost_val
     timer.after_step()
+    if step % STEPS_PER_EPOCH == 0:
+        print(f"Epoch: {step // STEPS_PER_EPOCH:04d} Avg. cost = {total_cost / STEPS_PER_EPOCH:.3f}", flush=True)
+        total_cost = 0
 
 is_correct = tf.equal(tf.argmax(model, 1), tf.argmax(Y, 1))
 accuracy = tf.reduce_mean(tf.cast(is_correct, tf.float32))

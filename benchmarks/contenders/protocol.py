@@ -10,6 +10,8 @@ each training step and its `finish()` after the evaluation. The messages, in thi
 
 After each message but the last, the contender waits for an empty line on stdin, so that only one contender computes at
 a time.
+
+`python plain.py DATA_DIR --epochs 15` trains the tutorial's whole run instead, and prints its lines.
 """
 
 import argparse
@@ -24,29 +26,37 @@ try:
 except ImportError:  # Windows
     resource = None
 
+STEPS_PER_EPOCH = 550
+
 
 class BlockTimer:
     """Measures the duration of each training step, and pauses after each block of steps."""
 
     def __init__(self):
         parser = argparse.ArgumentParser()
-        parser.add_argument("data_dir")
-        parser.add_argument("steps", type=int)
-        parser.add_argument("block_size", type=int)
+        parser.add_argument("data_dir", help="folder of MNIST's gzip files")
+        parser.add_argument("steps", type=int, nargs="?", default=0)
+        parser.add_argument("block_size", type=int, nargs="?", default=0)
         parser.add_argument("variant", nargs="*")
+        parser.add_argument("--epochs", type=int, default=0, help="train whole epochs, and measure nothing")
+        parser.add_argument("--seed", type=int, default=1)
         args = parser.parse_args()
         self.data_dir = args.data_dir
-        self.steps = args.steps
+        self.steps = args.steps or args.epochs * STEPS_PER_EPOCH
+        self.seed = args.seed
         self.variant = args.variant
         self._block_size = args.block_size
         self._num_steps = 0
         self._seconds = []  # of each step of the current block
-        # Only messages may appear on stdout, so the contender's own output is redirected to stderr.
-        self._messages = os.fdopen(os.dup(1), "w")
-        os.dup2(2, 1)
+        if self._block_size:
+            # Only messages may appear on stdout, so the contender's own output is redirected to stderr.
+            self._messages = os.fdopen(os.dup(1), "w")
+            os.dup2(2, 1)
 
     def after_step(self):
         """Records the duration of a step, and waits for the next turn at the end of a block."""
+        if not self._block_size:
+            return
         now = time.perf_counter()
         self._num_steps += 1
         if self._num_steps == 1:
@@ -62,7 +72,8 @@ class BlockTimer:
 
     def finish(self, versions):
         """Sends the peak memory. Called after the evaluation, which is part of a run and may need the most memory."""
-        self._send(peak_bytes=peak_memory(), versions=f"{versions}, Python {platform.python_version()}")
+        if self._block_size:
+            self._send(peak_bytes=peak_memory(), versions=f"{versions}, Python {platform.python_version()}")
 
     def _send(self, **message):
         print(json.dumps(message), file=self._messages, flush=True)

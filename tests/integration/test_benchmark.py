@@ -2,12 +2,15 @@
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from helpers import ROOT, environment, one_line_error
 
+from mnist_cnn import published
 from mnist_cnn.data.idx import IDX_FILES
 from mnist_cnn.data.mnist import find_mnist
 from mnist_cnn.recipes import RECIPES, get_recipe
@@ -100,3 +103,13 @@ def test_all_contenders_run_in_turn_and_are_compared(tmp_path, mnist_dir):
     for result, name in zip(results[1:], RECIPES):
         recipe = get_recipe(name, "cnn")
         assert result["steps_per_run"] == recipe.epochs * (55000 // recipe.batch_size)
+
+
+@pytest.mark.slow
+def test_the_plain_script_trains_whole_epochs_and_prints_the_tutorials_lines(tmp_path, mnist_dir):
+    done = run(tmp_path, CONTENDERS_DIR / "plain.py", mnist_dir, "--epochs", 1)
+    assert done.returncode == 0, done.stderr
+    epoch, accuracy = [line for line in done.stdout.splitlines() if line.startswith(("Epoch", "Accuracy"))]
+    cost = float(re.fullmatch(r"Epoch: 0001 Avg\. cost = (\d\.\d{3})", epoch).group(1))
+    assert abs(np.log(cost / published.COSTS["cnn"][0])) <= np.log(1.4)
+    assert float(accuracy.split()[1]) >= 0.95
