@@ -26,6 +26,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 import numpy as np
 
 from mnist_cnn.errors import InputError
+from mnist_cnn.gradients import fast_convolution_gradients
 from mnist_cnn.tf1 import tf
 
 NUM_CLASSES = 10
@@ -280,7 +281,8 @@ def build_model(
     )
     noise = dropout_noise(tf.shape(images)[0], seed, global_step, model)
     weights = create_weights(seed, model, initial_weights)
-    logits, activations = inference(model, images, weights, keep_prob, noise)
+    with fast_convolution_gradients():
+        logits, activations = inference(model, images, weights, keep_prob, noise)
     cost = loss(logits, labels)
     predictions = tf.argmax(logits, 1, name="predictions")
     correct = tf.equal(predictions, tf.argmax(labels, 1))
