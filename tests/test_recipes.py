@@ -125,6 +125,13 @@ def test_the_plain_epochs_are_the_last_ones(sample):
         assert (images == originals).all() == is_plain, step
 
 
+def test_label_smoothing_spreads_a_fraction_of_each_label_over_all_classes(sample):
+    _, labels = take_batch(sample.train, RECIPES["original"], 7)
+    images, smoothed = take_batch(sample.train, dataclasses.replace(RECIPES["original"], label_smoothing=0.2), 7)
+    np.testing.assert_allclose(smoothed, np.where(labels == 1, 0.82, 0.02), rtol=1e-6)
+    assert images.dtype == smoothed.dtype == np.float32
+
+
 def test_drawn_images_are_added_to_each_batch(sample):
     recipe = dataclasses.replace(RECIPES["original"], drawn_images=0.2)
     originals, true_labels = take_batch(sample.train, RECIPES["original"], 7)
@@ -200,6 +207,7 @@ def test_he_weights_have_the_variance_2_over_fan_in():
         ({"initial_weights": "zero"}, "published or he"),
         ({"weight_decay": -1}, "0 or more"),
         ({"plain_epochs": 0.5}, "a whole number"),
+        ({"label_smoothing": 1}, "0 or more, and below 1"),
         ({"drawn_images": -0.1}, "0 or more"),
     ],
     ids=str,

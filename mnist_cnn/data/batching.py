@@ -25,7 +25,7 @@ def iterate_batches(
 
     Args:
       split: the images and labels.
-      recipe: gives the batch size, the augmentation and the number of drawn images.
+      recipe: gives the batch size, the label smoothing, the augmentation and the number of drawn images.
       seed: an int in 0..2³²-1.
       step: the 0-based first step.
     """
@@ -36,7 +36,7 @@ def iterate_batches(
 
     def make_batch(step: int) -> Tuple[np.ndarray, np.ndarray]:
         indices = batch_indices(len(split), recipe.batch_size, seed, step)
-        images, labels = split.images[indices], split.batch(indices)[1]
+        images, labels = split.images[indices], _smooth(split.batch(indices)[1], recipe.label_smoothing)
         if num_drawn:
             chosen = np.random.RandomState([seed, step, 2**31 + 1]).randint(0, len(drawn_images), num_drawn)
             images = np.concatenate([images, drawn_images[chosen]])
@@ -51,6 +51,10 @@ def iterate_batches(
             step += 1
             batch, next_batch = next_batch.result(), executor.submit(make_batch, step)
             yield batch
+
+
+def _smooth(labels: np.ndarray, fraction: float) -> np.ndarray:
+    return (1 - np.float32(fraction)) * labels + np.float32(fraction / labels.shape[1])
 
 
 def batch_indices(size: int, batch_size: int, seed: int, step: int) -> np.ndarray:

@@ -73,10 +73,10 @@ def draw_report(run_dir: Union[str, Path], dataset: Dataset) -> Path:
         **_read_labelled(config, "versions"),
     }
     pngs = _draw_plots(
-        results, history, f"this run: {recipe_name}, {dataset.name}", find_published_costs(dataset.name, model)
+        results, history, f"this run: {recipe_name}, {dataset.name}", find_published_costs(dataset.name, model, recipe)
     )
     page = render_page(
-        run_dir.resolve().name, dataset.name, model, summary, history, results.evaluation.confusion_matrix, pngs
+        run_dir.resolve().name, dataset.name, model, recipe, summary, history, results.evaluation.confusion_matrix, pngs
     )
     files = {f"{name}.png": png for name, png in pngs.items()}
     atomic_replace_dir(run_dir / "report", {**files, "index.html": page.encode(errors="replace")})

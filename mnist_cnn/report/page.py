@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 
 from mnist_cnn import published
+from mnist_cnn.recipes import Recipe
 
 _TEMPLATE = Path(__file__).with_name("template.html")
 
@@ -45,6 +46,7 @@ def render_page(
     name: str,
     dataset: str,
     model: str,
+    recipe: Recipe,
     summary: Dict[str, Any],
     history: List[Dict[str, Any]],
     matrix: np.ndarray,
@@ -56,6 +58,7 @@ def render_page(
       name: the run's name, shown as the heading.
       dataset: the dataset's name.
       model: the network's name.
+      recipe: the run's.
       summary: values by label.
       history: rows of `run_dir.directory.read_history`.
       matrix: int [n, n], the confusion matrix: rows are labels, columns are predictions.
@@ -74,27 +77,30 @@ def render_page(
         name=_escape(name),
         accuracy=f"{correct / total:.4f}",
         total=f"{total:,}",
-        comparison=_compare(dataset, model),
+        comparison=_compare(dataset, model, recipe),
         summary="\n".join(f"<div><dt>{_escape(key)}<dd>{_escape(value)}</div>" for key, value in summary.items()),
         activations=figures.pop("activations", ""),
         figures="\n".join(figures.values()),
-        history=_make_table(history, find_published_costs(dataset, model)),
+        history=_make_table(history, find_published_costs(dataset, model, recipe)),
     )
 
 
-def find_published_costs(dataset: str, model: str) -> Optional[List[float]]:
+def find_published_costs(dataset: str, model: str, recipe: Recipe) -> Optional[List[float]]:
     """Returns the published cost of each epoch, or None where there is none to compare with."""
-    return None if dataset == "idx" else published.COSTS.get(model)
+    return published.COSTS.get(model) if dataset != "idx" and recipe.has_comparable_costs else None
 
 
-def _compare(dataset: str, model: str) -> str:
-    """Compares with the published accuracy, where there is one."""
+def _compare(dataset: str, model: str, recipe: Recipe) -> str:
+    """Compares with the published run, where there is one."""
     if dataset == "sample":
         return "These are digits of the sample: the accuracy is not comparable with one on MNIST."
     if dataset == "idx":
         return "These images are not MNIST: the accuracy is not comparable with one on MNIST."
     accuracy = published.ACCURACY.get(model)
-    return f"The published accuracy of this network on MNIST is {accuracy:.4f}." if accuracy else ""
+    sentences = [f"The published accuracy of this network on MNIST is {accuracy:.4f}."] if accuracy else []
+    if not recipe.has_comparable_costs:
+        sentences.append("The costs are not comparable with published ones: this recipe trains with other labels too.")
+    return " ".join(sentences)
 
 
 def _make_figure(alt: str, caption: str, png: bytes, narrow_png: Optional[bytes] = None) -> str:

@@ -44,10 +44,10 @@ def test_costs_accuracy_and_memory_are_as_documented(mnist_dir, tmp_path):
         assert usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) < 0.8e9  # the plain script needs 1.9e9
 
 
-def test_fast_reaches_the_published_accuracy_in_two_epochs(fast_run):
-    assert len(directory.read_history(fast_run)) == 2
+def test_fast_reaches_the_published_accuracy_in_one_epoch(fast_run):
+    assert len(directory.read_history(fast_run)) == 1
     accuracy = directory.read_json(fast_run, "result.json")["test_accuracy"]
-    assert accuracy >= 0.9885  # of a single run; the documented 0.9907 is a mean of five
+    assert accuracy >= 0.9885  # of a single run; the documented one is a mean of ten
 
 
 @pytest.mark.usefixtures("tensorflow_2")
