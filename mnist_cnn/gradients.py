@@ -1,7 +1,7 @@
 """Gradients of convolutions as convolutions, where TensorFlow's own kernels for them are slow.
 
-Both gradients of a convolution are convolutions themselves. On a CPU, TensorFlow 1.15 computes those several times as
-fast as with Conv2DBackpropInput and Conv2DBackpropFilter. TensorFlow 2 and Intel's build do not.
+Both gradients of a convolution are convolutions themselves. On a CPU, TensorFlow 1.15 computes these faster with Conv2D
+than with Conv2DBackpropInput and Conv2DBackpropFilter. TensorFlow 2 and Intel's build do not.
 """
 
 import contextlib

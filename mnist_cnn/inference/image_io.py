@@ -66,7 +66,9 @@ def read_image(source: ImageSource) -> Image.Image:
     name = get_display_name(source)
     try:
         if isinstance(source, Image.Image):
-            return _make_upright_rgb(*_load_reduced(source), max(source.size) * source.info.get("scale", 1))
+            scale = source.info.get("scale")  # a text, if the image is of a file that has a text of this name
+            side = max(source.size) * (scale if isinstance(scale, float) else 1)
+            return _make_upright_rgb(*_load_reduced(source), side)
         with _open_binary(source) as file:
             return _read_file(file)
     except InputError as error:

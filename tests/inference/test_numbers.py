@@ -65,7 +65,11 @@ def test_boxes_are_in_pixels_of_the_file(tmp_path):
     columns, rows = np.flatnonzero(ink.any(axis=0)), np.flatnonzero(ink.any(axis=1))
     found = [boxes[:, 0].min(), boxes[:, 1].min(), boxes[:, 2].max(), boxes[:, 3].max()]
     np.testing.assert_allclose(found, [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], atol=25)
-    assert [digit.box for digit in prepare_number(read_image(path))[0]] == [tuple(box) for box in boxes.tolist()]
+    expected = [tuple(box) for box in boxes.tolist()]
+    assert [digit.box for digit in prepare_number(read_image(path))[0]] == expected
+    with Image.open(str(path)) as image:
+        image.info["scale"] = "3"  # as of a text in the file
+        assert [digit.box for digit in prepare_number(image)[0]] == expected
 
 
 @pytest.mark.parametrize(
