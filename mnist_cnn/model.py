@@ -140,9 +140,13 @@ def loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def make_train_op(
-    cost: Tensor, learning_rate: Union[float, Tensor], global_step: Tensor, weight_decay: float = 0.0
+    cost: Tensor,
+    learning_rate: Union[float, Tensor],
+    global_step: Tensor,
+    weight_decay: float = 0.0,
+    betas: Tuple[float, float] = (0.9, 0.999),
 ) -> Any:
-    """Adds one step of Adam, with the other Adam hyperparameters at TensorFlow's defaults.
+    """Adds one step of Adam.
 
     Args:
       cost: float32 [].
@@ -150,12 +154,13 @@ def make_train_op(
       global_step: int64 [] variable, incremented by each step.
       weight_decay: each step multiplies the trainable variables by 1 - weight_decay * learning_rate, apart from
         Adam's update (Loshchilov and Hutter 2019, arXiv:1711.05101).
+      betas: Adam's β₁ and β₂, the decay rates of its averages of the gradients and of their squares, each in [0, 1).
 
     Returns:
       train_op: the operation that takes the step.
     """
     with tf.name_scope("train"):
-        adam = tf.train.AdamOptimizer(learning_rate)
+        adam = tf.train.AdamOptimizer(learning_rate, *betas)
         # Colocate gradients with the forward ops, so that each replica of a cluster computes its own.
         adam_step = adam.minimize(cost, global_step=global_step, colocate_gradients_with_ops=True)
         if not weight_decay:
@@ -240,6 +245,7 @@ def build_model(
     seed: int = 1,
     initial_weights: str = "published",
     weight_decay: float = 0.0,
+    betas: Tuple[float, float] = (0.9, 0.999),
     inference: Callable[..., Tuple[Tensor, Activations]] = inference,
 ) -> Model:
     """Adds a network and its training to the current graph.
@@ -249,7 +255,7 @@ def build_model(
       learning_rate: Adam's; a float, or a float32 [] tensor.
       seed: an int in 0..2³²-1, which determines the initial weights and, together with the step, dropout.
       initial_weights: "published" or "he", as in `create_weights`.
-      weight_decay: as in `make_train_op`.
+      weight_decay, betas: as in `make_train_op`.
       inference: callable with the signature of `inference`; the cluster passes a sharded one.
 
     Raises:
@@ -293,7 +299,7 @@ def build_model(
         keep_prob=keep_prob,
         logits=logits,
         cost=cost,
-        train_op=make_train_op(cost, learning_rate, global_step, weight_decay),
+        train_op=make_train_op(cost, learning_rate, global_step, weight_decay, betas),
         predictions=predictions,
         probabilities=tf.nn.softmax(logits, name="probabilities"),
         accuracy=tf.reduce_mean(tf.cast(correct, tf.float32), name="accuracy"),

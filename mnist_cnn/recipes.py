@@ -61,6 +61,8 @@ class Recipe:
     schedule: str = "constant"  # or "linear": linear warm-up to the peak, then linear decay to 0
     warmup: float = 0.0  # fraction of all steps
     initial_weights: str = "published"  # or "he": see model.create_weights
+    beta1: float = 0.9  # Adam's decay rate of its average of the gradients
+    beta2: float = 0.999  # of its average of their squares
     label_smoothing: float = 0.0  # fraction of each label that is spread evenly over all classes
     weight_decay: float = 0.0  # each step multiplies the weights by 1 - weight_decay * its learning rate
     augmentation: Optional[Augmentation] = None
@@ -79,8 +81,9 @@ class Recipe:
             raise InputError(f"warmup is {self.warmup}: it must be 0 or more, and below 1")
         if self.initial_weights not in ("published", "he"):
             raise InputError(f"initial_weights is {self.initial_weights!r}: it must be published or he")
-        if not 0 <= self.label_smoothing < 1:
-            raise InputError(f"label_smoothing is {self.label_smoothing}: it must be 0 or more, and below 1")
+        for name in ("beta1", "beta2", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: it must be 0 or more, and below 1")
         if not 0 <= self.weight_decay < math.inf:
             raise InputError(f"weight_decay is {self.weight_decay}: it must be 0 or more")
         check_int("plain_epochs", self.plain_epochs, 0)
@@ -113,6 +116,8 @@ RECIPES: Dict[str, Recipe] = {
         schedule="linear",
         warmup=0.3,
         initial_weights="he",
+        beta1=0.85,
+        beta2=0.98,
         label_smoothing=0.1,
     ),
     # The highest validation accuracy found for the same network within the published 15 epochs.

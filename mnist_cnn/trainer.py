@@ -121,9 +121,10 @@ class Trainer:
 
     def build_model(self) -> Model:
         """Adds the network and its training to the current graph."""
-        recipe = self.recipe
+        recipe, config = self.recipe, self.config
+        betas = recipe.beta1, recipe.beta2
         return build_model(
-            self.config.model, self.learning_rate, self.config.seed, recipe.initial_weights, recipe.weight_decay
+            config.model, self.learning_rate, config.seed, recipe.initial_weights, recipe.weight_decay, betas
         )
 
     def add_graph(self) -> None:

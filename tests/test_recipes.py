@@ -208,6 +208,7 @@ def test_he_weights_have_the_variance_2_over_fan_in():
         ({"weight_decay": -1}, "0 or more"),
         ({"plain_epochs": 0.5}, "a whole number"),
         ({"label_smoothing": 1}, "0 or more, and below 1"),
+        ({"beta2": 1}, "0 or more, and below 1"),
         ({"drawn_images": -0.1}, "0 or more"),
     ],
     ids=str,

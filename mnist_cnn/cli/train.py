@@ -4,16 +4,13 @@ import argparse
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, List, Optional
+from typing import Any, List, Optional
 
 from mnist_cnn.cli.command import Hints, Parser, load_tensorflow, print_status
 from mnist_cnn.cli.datasets import choose_dataset, print_data_notice
 from mnist_cnn.cli.streams import flush_or_discard
 from mnist_cnn.errors import DataNotFound, OtherData, RunNotFound, Stopped, TrainingFailed
 from mnist_cnn.recipes import DEFAULT_RECIPES, RECIPES, check_positive
-
-if TYPE_CHECKING:
-    pass
 
 DESCRIPTION = (
     "Trains a network, prints the average cost of each epoch and the test accuracy, and writes a run directory. "

@@ -167,6 +167,7 @@ class _ClusterTrainer(Trainer):
                 self.config.seed,
                 self.recipe.initial_weights,
                 self.recipe.weight_decay,
+                (self.recipe.beta1, self.recipe.beta2),
                 partial(_sharded_inference, self._task.replicas),
             )
 
