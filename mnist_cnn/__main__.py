@@ -13,6 +13,7 @@ VERBS = {
     "evaluate": "print the test accuracy of a run",
     "predict": "read the digits in image files",
     "report": "draw plots of a run, and an HTML page with them",
+    "reproduce": "train a recipe with several seeds, and compare what they reach",
     "export": "write a run as a SavedModel",
     "serve": "serve a page to draw digits on, and a REST API",
     "launch_local": "train on a cluster of processes on this machine",

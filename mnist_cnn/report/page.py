@@ -2,14 +2,16 @@
 
 import base64
 import html
+import math
 import string
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
 from mnist_cnn import published
 from mnist_cnn.recipes import Recipe
+from mnist_cnn.run_dir.reproduction import SeedResult
 
 _TEMPLATE = Path(__file__).with_name("template.html")
 
@@ -38,6 +40,23 @@ _PLOTS = {
         "The weights of each filter of the first layer, on one colour scale around 0.",
         "In the order of the feature maps of conv1. Ink on red weights raises a filter's activation; ink on blue "
         "weights lowers it.",
+    ),
+}
+
+
+_SEED_PLOTS = {
+    "accuracies": (
+        "The test accuracy of each seed as a dot, the mean and its 95 % interval; the table below has the numbers.",
+        "The interval of the mean is a percentile bootstrap over the seeds. All seeds are measured on the same test "
+        "images: with as many others, an accuracy p would change by another √(p(1 − p) / images) or so.",
+    ),
+    "costs": (
+        "The range and the mean of the average training costs by epoch.",
+        "The training cost is the cross-entropy, measured with the recipe's dropout and augmentation.",
+    ),
+    "misses": (
+        "The test digits that most seeds misclassify, each with its label and the number of seeds.",
+        "Below each digit: its label, and how many seeds misclassify it.",
     ),
 }
 
@@ -73,15 +92,100 @@ def render_page(
         for plot, (alt, caption) in _PLOTS.items()
         if plot in pngs
     }
+    return _fill_template(
+        name,
+        correct / total,
+        total,
+        _compare(dataset, model, recipe),
+        summary,
+        figures,
+        "History",
+        _make_table(history, find_published_costs(dataset, model, recipe)),
+    )
+
+
+def render_reproduction_page(
+    dataset: str,
+    model: str,
+    recipe: Recipe,
+    recipe_name: str,
+    num_images: int,
+    interval: Tuple[float, float, float],
+    results: List[SeedResult],
+    pngs: Dict[str, bytes],
+) -> str:
+    """Renders the HTML page of the results of several seeds.
+
+    Args:
+      dataset: the dataset's name.
+      model: the network's name.
+      recipe, recipe_name: the recipe.
+      num_images: the number of test images.
+      interval: the mean accuracy, and the limits of its 95 % interval.
+      results: of each seed, at least one.
+      pngs: PNG files by plot name; plots that are missing are left out.
+    """
+    mean, low, high = interval
+    accuracies = [result.test_accuracy for result in results]
+    always = set.intersection(*(set(result.misses) for result in results))
+    ever = set.union(*(set(result.misses) for result in results))
+    summary = {
+        "recipe": recipe_name,
+        "network": model,
+        "dataset": dataset,
+        "TensorFlow": ", ".join(sorted({result.tensorflow for result in results})),
+        "seeds": len(results),
+        "95 % interval": f"{low:.4f} to {high:.4f}",
+        "range": f"{min(accuracies):.4f} to {max(accuracies):.4f}",
+        "standard deviation": f"{np.std(accuracies):.4f}",
+        "√(p(1 − p) / images)": f"{math.sqrt(mean * (1 - mean) / num_images):.4f}",
+        "missed by every seed": len(always),
+        "missed by some seeds": len(ever - always),
+    }
+    rows = "\n".join(
+        f"<tr><td>{result.seed}<td>{result.test_accuracy:.4f}<td>{len(result.misses)}"
+        f"<td>{result.costs[0]:.3f}<td>{result.costs[-1]:.3f}"
+        if result.costs
+        else f"<tr><td>{result.seed}<td>{result.test_accuracy:.4f}<td>{len(result.misses)}<td><td>"
+        for result in results
+    )
+    columns = "seed", "accuracy", "misses", "first cost", "last cost"
+    head = "".join(f'<th scope="col">{column}' for column in columns)
+    figures = {
+        plot: _make_figure(alt, caption, pngs[plot]) for plot, (alt, caption) in _SEED_PLOTS.items() if plot in pngs
+    }
+    return _fill_template(
+        f"{len(results)} seeds of the recipe {recipe_name}",
+        mean,
+        num_images,
+        _compare(dataset, model, recipe),
+        summary,
+        figures,
+        "Seeds",
+        f"<table>\n<thead><tr>{head}\n<tbody>\n{rows}\n</table>",
+    )
+
+
+def _fill_template(
+    name: str,
+    accuracy: float,
+    total: int,
+    comparison: str,
+    summary: Dict[str, Any],
+    figures: Dict[str, str],
+    table_title: str,
+    table: str,
+) -> str:
     return string.Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         name=_escape(name),
-        accuracy=f"{correct / total:.4f}",
+        accuracy=f"{accuracy:.4f}",
         total=f"{total:,}",
-        comparison=_compare(dataset, model, recipe),
+        comparison=comparison,
         summary="\n".join(f"<div><dt>{_escape(key)}<dd>{_escape(value)}</div>" for key, value in summary.items()),
         activations=figures.pop("activations", ""),
         figures="\n".join(figures.values()),
-        history=_make_table(history, find_published_costs(dataset, model, recipe)),
+        table_title=table_title,
+        table=table,
     )
 
 

@@ -85,9 +85,9 @@ def learning_curve(history: List[Dict[str, Any]], label: str, published_costs: O
       published_costs: the published run's cost of each epoch, if there is one.
     """
     figure = Figure([WIDTH, 4.65])
-    title = _range_title("Training cost", [row["avg_cost"] for row in history])
+    title = _range_title("Training cost: ", [row["avg_cost"] for row in history])
     if published_costs:
-        title += "\n" + _range_title("Published run", published_costs)
+        title += "\n" + _range_title("Published run: ", published_costs)
     _add_title(figure, title)
     costs = _add_axes(figure, 0.5, 0.95, 4.35, 2.05)
     accuracies = _add_axes(figure, 0.5, 3.4, 4.35, 0.75, sharex=costs)
@@ -116,7 +116,7 @@ def learning_curve(history: List[Dict[str, Any]], label: str, published_costs: O
 
 
 def _range_title(name: str, costs: List[float]) -> str:
-    first = f"{name}: {costs[0]:.3f} in epoch 1"
+    first = f"{name}{costs[0]:.3f} in epoch 1"
     return f"{first}, {costs[-1]:.3f} in epoch {len(costs)}" if len(costs) > 1 else first
 
 
@@ -186,6 +186,92 @@ def mistakes(
         _add_map(figure, left, top, 1.1 / 28, image, "Greys")
         _add_text(figure, left + 0.55, top + 1.13, f"{label} read as {prediction}", ha="center")
         _add_text(figure, left + 0.55, top + 1.3, format_percent(probability), color=FAINT, ha="center")
+    return figure
+
+
+@_render_png
+def seed_accuracies(
+    accuracies: List[float], interval: Tuple[float, float], published_accuracy: Optional[float] = None
+) -> Figure:
+    """The test accuracy of each seed as a dot, with their mean and its interval.
+
+    Args:
+      accuracies: in [0, 1], one of each seed, at least one.
+      interval: the limits of the mean's 95 % interval.
+      published_accuracy: the published run's, if there is one.
+    """
+    figure = Figure([WIDTH, 2.5])
+    mean = float(np.mean(accuracies))
+    title = f"Mean test accuracy of {len(accuracies)} seeds: {mean:.4f}"
+    if published_accuracy is not None:
+        higher = sum(accuracy < published_accuracy for accuracy in accuracies)
+        title += f"\nThe published run, {published_accuracy:.4f}, is above {higher} of them"
+    _add_title(figure, title)
+    axes = _add_axes(figure, 0.3, 0.85, 4.4, 1.1)
+    axes.axvspan(*interval, color=PUBLISHED, alpha=0.5, lw=0, label="95 % interval of the mean")
+    axes.axvline(mean, color=THIS_RUN, label="mean")
+    if published_accuracy is not None:
+        axes.axvline(published_accuracy, color=INK, linestyle=":", label="published run")
+    # Equal accuracies are stacked.
+    heights = [accuracies[:index].count(accuracy) for index, accuracy in enumerate(accuracies)]
+    axes.plot(accuracies, heights, "o", color=THIS_RUN, clip_on=False)
+    axes.set_ylim(-1, max(4, *heights) + 1)
+    axes.yaxis.set_visible(False)
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%.4f"))
+    axes.set_xlabel("test accuracy of each seed")
+    axes.legend(loc="upper left", ncol=3, fontsize=8, bbox_to_anchor=(0, 1.28), borderaxespad=0)
+    return figure
+
+
+@_render_png
+def seed_costs(costs: np.ndarray, published_costs: Optional[List[float]] = None) -> Figure:
+    """The range of the seeds' average costs by epoch.
+
+    Args:
+      costs: float [number of seeds, number of epochs], in nats.
+      published_costs: the published run's, if there is one.
+    """
+    figure = Figure([WIDTH, 3.35])
+    _add_title(figure, _range_title(f"Training cost, mean of {len(costs)} seeds:\n", costs.mean(axis=0).tolist()))
+    axes = _add_axes(figure, 0.5, 0.8, 4.35, 2.05)
+    epochs = range(1, costs.shape[1] + 1)
+    if published_costs:
+        axes.plot(range(1, len(published_costs) + 1), published_costs, color=INK, linestyle=":", label="published run")
+    axes.fill_between(epochs, costs.min(axis=0), costs.max(axis=0), color=MARK, alpha=0.5, lw=0, label="all seeds")
+    axes.plot(epochs, costs.mean(axis=0), "o-", color=THIS_RUN, label="mean")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(MaxNLocator(15, integer=True))
+    axes.grid(axis="y")
+    axes.tick_params(which="both", length=0)
+    axes.legend(loc="upper right")
+    axes.set_title("average training cost of each epoch (log scale)")
+    axes.set_xlabel("epoch")
+    return figure
+
+
+@_render_png
+def seed_misses(images: np.ndarray, labels: np.ndarray, counts: np.ndarray, num_seeds: int, total: int) -> Figure:
+    """The test digits that most seeds misclassify.
+
+    Args:
+      images: uint8 [n, 28, 28] in 0..255, 1 to MISTAKES_SHOWN of them.
+      labels: int [n] in 0..9.
+      counts: int [n], by how many seeds each is misclassified.
+      num_seeds: the number of seeds.
+      total: the number of digits that any seed misclassifies.
+    """
+    figure = Figure([WIDTH, 0.5 + 1.6 * -(-len(images) // 4)])
+    _add_title(figure, f"The {len(images)} of {total:,} digits that most seeds misclassify")
+    for i, (image, label, count) in enumerate(zip(images, labels, counts)):
+        left, top = 0.12 + 1.22 * (i % 4), 0.45 + 1.6 * (i // 4)
+        _add_map(figure, left, top, 1.1 / 28, image, "Greys")
+        _add_text(figure, left + 0.55, top + 1.13, f"a {label}", ha="center")
+        _add_text(figure, left + 0.55, top + 1.3, f"{count} of {num_seeds} seeds", color=FAINT, ha="center")
     return figure
 
 

@@ -1,0 +1,137 @@
+"""`reproduce`: trains a recipe with several seeds, and summarises what they reach."""
+
+import argparse
+import contextlib
+import os
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, List, Optional
+
+from mnist_cnn.cli.command import Hints, Parser, has_home, load_tensorflow, print_status
+from mnist_cnn.cli.datasets import choose_dataset, print_data_notice
+from mnist_cnn.errors import DataNotFound, InputError, Stopped, TrainingFailed
+from mnist_cnn.recipes import DEFAULT_RECIPES, MAX_SEED, RECIPES, check_int
+
+if TYPE_CHECKING:
+    from mnist_cnn.run_dir.config import RunConfig
+    from mnist_cnn.run_dir.reproduction import SeedResult
+
+DESCRIPTION = (
+    "Trains a recipe with several seeds, one after the other, and writes what each reaches into DIR: "
+    "reproduction.csv (costs by epoch, test accuracy, number of misclassified test images), misses.csv (which they "
+    "are) and a page with plots, index.html. Called again, it skips the seeds that are done, and resumes the one that "
+    "was stopped."
+)
+AGAIN_HINT = "to continue: the same command again"
+HINTS: Hints = {
+    DataNotFound: "name the folder of MNIST's four files with --data-dir, or train on a sample with --dataset sample",
+    Stopped: AGAIN_HINT,
+    TrainingFailed: AGAIN_HINT,
+}
+
+
+def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
+    parser = Parser(prog, DESCRIPTION)
+    add = parser.add_argument
+    parser.add_data_arguments()
+    add(
+        "--dataset",
+        choices=["auto", "mnist", "sample", "idx"],
+        default="auto",
+        help="as for train.py (default: auto: mnist, or the sample if MNIST cannot be had)",
+    )
+    add("--model", choices=list(DEFAULT_RECIPES), default="cnn", help="the network (default: cnn)")
+    add("--recipe", choices=list(RECIPES), default="original", help="the recipe (default: original)")
+    add("--seeds", metavar="LIST", default="1-5", help="the seeds, such as 1-20 or 1,3,7-9 (default: 1-5)")
+    add(
+        "--out-dir",
+        metavar="DIR",
+        default="reproduction",
+        help="a new folder, or the one of an earlier call (default: reproduction)",
+    )
+    add("--max-steps", metavar="N", type=int, help="stop each run after N steps, for smoke tests")
+    parser.run(reproduce, HINTS, argv)
+
+
+def parse_seeds(text: str) -> List[int]:
+    """Parses a list such as "1,3,7-9"; returns the seeds in ascending order.
+
+    Raises:
+      InputError: it is not such a list.
+    """
+    seeds = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdigit() and (last.isdigit() or not dash)):
+            raise InputError(f"--seeds {text}: it must be a list such as 1-20 or 1,3,7-9")
+        check_int("--seeds", int(first), 0, MAX_SEED)
+        check_int("--seeds", int(last or first), int(first), min(int(first) + 9999, MAX_SEED))
+        seeds.update(range(int(first), int(last or first) + 1))
+    return sorted(seeds)
+
+
+def reproduce(args: argparse.Namespace) -> None:
+    import mnist_cnn.report.reproduction as page  # an error before training, if an extra is missing
+    from mnist_cnn.run_dir.config import describe_run, resolve_config
+    from mnist_cnn.run_dir.reproduction import bootstrap_mean, open_reproduction, write_results
+
+    seeds, folder = parse_seeds(args.seeds), Path(args.out_dir)
+
+    def make_config(seed: int) -> "RunConfig":
+        run_dir = folder / f"seed-{seed}"
+        return resolve_config(run_dir, run_dir.exists(), args.model, args.recipe, seed, args.max_steps)
+
+    config = resolve_config(None, False, args.model, args.recipe, 0, args.max_steps)
+    load = choose_dataset(args.dataset, args.data_dir, args.mirror)
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(load)
+        load_tensorflow(args.debug)
+        dataset = future.result()
+    print_data_notice(dataset)
+    description = describe_run(config, dataset, "")
+    settings = {name: description[name] for name in ("model", "recipe", "dataset")}
+    results = open_reproduction(folder, {**settings, "max_steps": args.max_steps})
+    done = {result.seed for result in results}
+    for seed in seeds:
+        if seed not in done:
+            print_status(f"NOTICE: seed {seed}, {len(results) + 1} of {len(done | set(seeds))}")
+            result = train_seed(dataset, make_config(seed))
+            results.append(result)
+            write_results(folder, results)
+            print(f"Seed {seed}: accuracy {result.test_accuracy:.4f}, {len(result.misses)} misses", flush=True)
+        shutil.rmtree(str(folder / f"seed-{seed}"), ignore_errors=True)  # its results are in the tables
+    mean, low, high = bootstrap_mean([result.test_accuracy for result in results])
+    print(f"Mean of {len(results)} seeds: {mean:.4f}, 95 % interval {low:.4f} to {high:.4f}")
+    with contextlib.ExitStack() as stack:
+        if not has_home():
+            os.environ.setdefault("MPLCONFIGDIR", stack.enter_context(tempfile.TemporaryDirectory()))
+        print(page.draw_reproduction(folder, dataset, config.model, config.recipe, args.recipe))
+
+
+def train_seed(dataset: Any, config: "RunConfig") -> "SeedResult":
+    """Trains with one seed, or resumes that run."""
+    import numpy as np
+
+    from mnist_cnn.evaluation import evaluate
+    from mnist_cnn.run_dir.reproduction import SeedResult
+    from mnist_cnn.tf1 import tf
+    from mnist_cnn.trainer import Trainer
+
+    class SeedTrainer(Trainer):
+        """A Trainer that prints nothing, and keeps the misclassified test images."""
+
+        def print_line(self, line: str) -> None:
+            pass
+
+        def finish(self) -> Any:
+            result = super().finish()
+            predictions = evaluate(self.session, self.model, dataset.test).predictions
+            self.misses = np.flatnonzero(predictions != dataset.test.labels).tolist()
+            return result
+
+    trainer = SeedTrainer(dataset, config)
+    result = trainer.run()
+    costs = [row["avg_cost"] for row in trainer.state.history]
+    return SeedResult(config.seed, tf.__version__, result["test_accuracy"], trainer.misses, costs)
