@@ -8,9 +8,10 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
 import warnings
 from types import FrameType
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple, Type, Union
+from typing import Any, Callable, Dict, Iterator, List, NoReturn, Optional, Tuple, Type, Union
 
 from mnist_cnn import cpu
 from mnist_cnn.cli.streams import flush_or_discard, prepare_standard_streams, suppress_stderr
@@ -126,6 +127,18 @@ def load_tensorflow(debug: bool, reads_images: bool = False) -> None:
 def has_home() -> bool:
     """Returns whether this user has a home directory."""
     return os.path.expanduser("~") != "~"
+
+
+@contextlib.contextmanager
+def matplotlib_config_dir() -> Iterator[None]:
+    """Gives matplotlib a temporary folder for its settings if there is no home directory.
+
+    Otherwise matplotlib 3.5 cannot be imported, and later versions log a warning.
+    """
+    with contextlib.ExitStack() as stack:
+        if not has_home():
+            os.environ.setdefault("MPLCONFIGDIR", stack.enter_context(tempfile.TemporaryDirectory()))
+        yield
 
 
 def print_status(*lines: str) -> None:

@@ -1,12 +1,9 @@
 """`report`: draws plots of a trained run, and a page that shows them."""
 
 import argparse
-import contextlib
-import os
-import tempfile
 from typing import List, Optional
 
-from mnist_cnn.cli.command import Parser, has_home, load_tensorflow
+from mnist_cnn.cli.command import Parser, load_tensorflow, matplotlib_config_dir
 from mnist_cnn.cli.datasets import load_run_dataset
 
 DESCRIPTION = "Draws a trained run into RUN/report/: plots, and an HTML page that shows them. Prints the page's path."
@@ -25,10 +22,7 @@ def report(args: argparse.Namespace) -> None:
     run_dir = args.run_dir or directory.latest_run(completed=True)
     dataset = load_run_dataset(run_dir, args)
     load_tensorflow(args.debug)
-    with contextlib.ExitStack() as stack:
-        if not has_home():
-            # Without a home directory, matplotlib 3.5 cannot be imported, and later versions log a warning.
-            os.environ.setdefault("MPLCONFIGDIR", stack.enter_context(tempfile.TemporaryDirectory()))
+    with matplotlib_config_dir():
         from mnist_cnn import draw_report
 
         print(draw_report(run_dir, dataset))

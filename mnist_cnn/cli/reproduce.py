@@ -1,15 +1,12 @@
 """`reproduce`: trains a recipe with several seeds, and summarises what they reach."""
 
 import argparse
-import contextlib
-import os
 import shutil
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
-from mnist_cnn.cli.command import Hints, Parser, has_home, load_tensorflow, print_status
+from mnist_cnn.cli.command import Hints, Parser, load_tensorflow, matplotlib_config_dir, print_status
 from mnist_cnn.cli.datasets import choose_dataset, print_data_notice
 from mnist_cnn.errors import DataNotFound, InputError, Stopped, TrainingFailed
 from mnist_cnn.recipes import DEFAULT_RECIPES, MAX_SEED, RECIPES, check_int
@@ -73,7 +70,13 @@ def parse_seeds(text: str) -> List[int]:
 
 
 def reproduce(args: argparse.Namespace) -> None:
-    import mnist_cnn.report.reproduction as page  # an error before training, if an extra is missing
+    with matplotlib_config_dir():
+        import mnist_cnn.report.reproduction as page  # if the extra is missing, that is an error before training
+
+        train_seeds(args, page.draw_reproduction)
+
+
+def train_seeds(args: argparse.Namespace, draw_page: Callable[..., Path]) -> None:
     from mnist_cnn.run_dir.config import describe_run, resolve_config
     from mnist_cnn.run_dir.reproduction import bootstrap_mean, open_reproduction, write_results
 
@@ -102,12 +105,10 @@ def reproduce(args: argparse.Namespace) -> None:
             write_results(folder, results)
             print(f"Seed {seed}: accuracy {result.test_accuracy:.4f}, {len(result.misses)} misses", flush=True)
         shutil.rmtree(str(folder / f"seed-{seed}"), ignore_errors=True)  # its results are in the tables
-    mean, low, high = bootstrap_mean([result.test_accuracy for result in results])
-    print(f"Mean of {len(results)} seeds: {mean:.4f}, 95 % interval {low:.4f} to {high:.4f}")
-    with contextlib.ExitStack() as stack:
-        if not has_home():
-            os.environ.setdefault("MPLCONFIGDIR", stack.enter_context(tempfile.TemporaryDirectory()))
-        print(page.draw_reproduction(folder, dataset, config.model, config.recipe, args.recipe))
+    if len(results) > 1:
+        mean, low, high = bootstrap_mean([result.test_accuracy for result in results])
+        print(f"Mean of {len(results)} seeds: {mean:.4f}, 95 % interval {low:.4f} to {high:.4f}")
+    print(draw_page(folder, dataset, config.model, config.recipe, args.recipe))
 
 
 def train_seed(dataset: Any, config: "RunConfig") -> "SeedResult":

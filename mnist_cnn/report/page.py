@@ -155,7 +155,7 @@ def render_reproduction_page(
         plot: _make_figure(alt, caption, pngs[plot]) for plot, (alt, caption) in _SEED_PLOTS.items() if plot in pngs
     }
     return _fill_template(
-        f"{len(results)} seeds of the recipe {recipe_name}",
+        f"{len(results)} {'seed' if len(results) == 1 else 'seeds'} of the recipe {recipe_name}",
         mean,
         num_images,
         _compare(dataset, model, recipe),

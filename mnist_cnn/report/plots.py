@@ -202,7 +202,7 @@ def seed_accuracies(
     """
     figure = Figure([WIDTH, 2.5])
     mean = float(np.mean(accuracies))
-    title = f"Mean test accuracy of {len(accuracies)} seeds: {mean:.4f}"
+    title = f"Mean test accuracy of {_count_seeds(len(accuracies))}: {mean:.4f}"
     if published_accuracy is not None:
         higher = sum(accuracy < published_accuracy for accuracy in accuracies)
         title += f"\nThe published run, {published_accuracy:.4f}, is above {higher} of them"
@@ -225,6 +225,10 @@ def seed_accuracies(
     return figure
 
 
+def _count_seeds(number: int) -> str:
+    return f"{number} seed" if number == 1 else f"{number} seeds"
+
+
 @_render_png
 def seed_costs(costs: np.ndarray, published_costs: Optional[List[float]] = None) -> Figure:
     """The range of the seeds' average costs by epoch.
@@ -234,7 +238,9 @@ def seed_costs(costs: np.ndarray, published_costs: Optional[List[float]] = None)
       published_costs: the published run's, if there is one.
     """
     figure = Figure([WIDTH, 3.35])
-    _add_title(figure, _range_title(f"Training cost, mean of {len(costs)} seeds:\n", costs.mean(axis=0).tolist()))
+    _add_title(
+        figure, _range_title(f"Training cost, mean of {_count_seeds(len(costs))}:\n", costs.mean(axis=0).tolist())
+    )
     axes = _add_axes(figure, 0.5, 0.8, 4.35, 2.05)
     epochs = range(1, costs.shape[1] + 1)
     if published_costs:
