@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mnist_cnn.run_dir.reproduction import SeedResult
 
 DESCRIPTION = (
-    "Trains a recipe with several seeds, one after the other, and writes what each reaches into DIR: "
+    "Trains a recipe with several seeds, one after the other, and writes what each reaches into the folder --out-dir: "
     "reproduction.csv (costs by epoch, test accuracy, number of misclassified test images), misses.csv (which they "
     "are) and a page with plots, index.html. Called again, it skips the seeds that are done, and resumes the one that "
     "was stopped."
