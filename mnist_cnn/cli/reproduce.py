@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
 from mnist_cnn.cli.command import Hints, Parser, load_tensorflow, matplotlib_config_dir, print_status
 from mnist_cnn.cli.datasets import choose_dataset, print_data_notice
+from mnist_cnn.cli.train import HINTS as TRAIN_HINTS
 from mnist_cnn.errors import DataNotFound, InputError, Stopped, TrainingFailed
 from mnist_cnn.recipes import DEFAULT_RECIPES, MAX_SEED, RECIPES, check_int
 
@@ -23,7 +24,7 @@ DESCRIPTION = (
 )
 AGAIN_HINT = "to continue: the same command again"
 HINTS: Hints = {
-    DataNotFound: "name the folder of MNIST's four files with --data-dir, or train on a sample with --dataset sample",
+    DataNotFound: TRAIN_HINTS[DataNotFound],
     Stopped: AGAIN_HINT,
     TrainingFailed: AGAIN_HINT,
 }
