@@ -1,7 +1,9 @@
 """`reproduce`: trains a recipe with several seeds, and summarises what they reach."""
 
 import argparse
+import math
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, List, Optional
@@ -98,14 +100,25 @@ def train_seeds(args: argparse.Namespace, draw_page: Callable[..., Path]) -> Non
     settings = {name: description[name] for name in ("model", "recipe", "dataset")}
     results = open_reproduction(folder, {**settings, "max_steps": args.max_steps})
     done = {result.seed for result in results}
-    for seed in seeds:
-        if seed not in done:
-            print_status(f"NOTICE: seed {seed}, {len(results) + 1} of {len(done | set(seeds))}")
-            result = train_seed(dataset, make_config(seed))
-            results.append(result)
-            write_results(folder, results)
-            print(f"Seed {seed}: accuracy {result.test_accuracy:.4f}, {len(result.misses)} misses", flush=True)
+    missing = [seed for seed in seeds if seed not in done]
+
+    def remove_run(seed: int) -> None:
         shutil.rmtree(str(folder / f"seed-{seed}"), ignore_errors=True)  # its results are in the tables
+
+    for seed in done:  # of a call that was killed before it removed its run
+        remove_run(seed)
+    started = time.monotonic()
+    for number, seed in enumerate(missing):
+        message = f"NOTICE: seed {seed}, {len(results) + 1} of {len(done) + len(missing)}"
+        if number:
+            seconds_per_seed = (time.monotonic() - started) / number
+            message += f", about {math.ceil(seconds_per_seed * (len(missing) - number) / 60)} min left"
+        print_status(message)
+        result = train_seed(dataset, make_config(seed))
+        results.append(result)
+        write_results(folder, results)
+        print(f"Seed {seed}: accuracy {result.test_accuracy:.4f}, {len(result.misses)} misses", flush=True)
+        remove_run(seed)
     if len(results) > 1:
         mean, low, high = bootstrap_mean([result.test_accuracy for result in results])
         print(f"Mean of {len(results)} seeds: {mean:.4f}, 95 % interval {low:.4f} to {high:.4f}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from mnist_cnn import published
 from mnist_cnn.recipes import Recipe
-from mnist_cnn.run_dir.reproduction import SeedResult
+from mnist_cnn.run_dir.reproduction import SeedResult, split_deviation
 
 _TEMPLATE = Path(__file__).with_name("template.html")
 
@@ -47,8 +47,10 @@ _PLOTS = {
 _SEED_PLOTS = {
     "accuracies": (
         "The test accuracy of each seed as a dot, the mean and its 95 % interval; the table below has the numbers.",
-        "The interval of the mean is a percentile bootstrap over the seeds. All seeds are measured on the same test "
-        "images: with as many others, an accuracy p would change by another √(p(1 − p) / images) or so.",
+        "The interval of the mean is a percentile bootstrap over the seeds. The standard deviation has two parts: what "
+        "is expected if the seeds misclassify each image independently of the others, and the rest. All seeds are "
+        "measured on the same test images: with as many others, an accuracy p would change by another "
+        "√(p(1 − p) / images) or so.",
     ),
     "costs": (
         "The range and the mean of the average training costs by epoch.",
@@ -129,6 +131,12 @@ def render_reproduction_page(
     accuracies = [result.test_accuracy for result in results]
     always = set.intersection(*(set(result.misses) for result in results))
     ever = set.union(*(set(result.misses) for result in results))
+    labels = "standard deviation", "of independent misses", "of the rest"
+    deviations = (
+        {label: f"{value:.4f}" for label, value in zip(labels, split_deviation(results, num_images))}
+        if len(results) > 1
+        else {}
+    )
     summary = {
         "recipe": recipe_name,
         "network": model,
@@ -137,7 +145,7 @@ def render_reproduction_page(
         "seeds": len(results),
         "95 % interval": f"{low:.4f} to {high:.4f}",
         "range": f"{min(accuracies):.4f} to {max(accuracies):.4f}",
-        "standard deviation": f"{np.std(accuracies):.4f}",
+        **deviations,
         "√(p(1 − p) / images)": f"{math.sqrt(mean * (1 - mean) / num_images):.4f}",
         "missed by every seed": len(always),
         "missed by some seeds": len(ever - always),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Tuple
 
@@ -117,6 +118,26 @@ def bootstrap_mean(values: List[float]) -> Tuple[float, float, float]:
     samples = np.random.RandomState(0).choice(array, [NUM_RESAMPLES, len(array)]).mean(axis=1)
     low, high = np.percentile(samples, [2.5, 97.5])
     return float(array.mean()), float(low), float(high)
+
+
+def split_deviation(results: List[SeedResult], num_images: int) -> Tuple[float, float, float]:
+    """Returns the standard deviation of the accuracies of two or more seeds, and the two parts of which it is made.
+
+    The first part is the deviation that is expected if a seed misclassifies each image independently of the others,
+    each with its own probability; these probabilities are estimated from the results. The second part is the rest: by
+    how much whole networks are better or worse. The squares of the parts add up, unless the rest would be negative.
+
+    Args:
+      results: of two or more seeds.
+      num_images: the number of test images.
+    """
+    accuracies = [result.test_accuracy for result in results]
+    frequencies = Counter(index for result in results for index in result.misses)
+    shares = np.array(list(frequencies.values())) / len(results)
+    # n - 1 in place of n, as in the variance of the accuracies, makes the estimate unbiased.
+    independent = np.sum(shares * (1 - shares)) * len(results) / (len(results) - 1) / num_images**2
+    variance = np.var(accuracies, ddof=1)
+    return float(np.sqrt(variance)), float(np.sqrt(independent)), float(np.sqrt(max(0.0, variance - independent)))
 
 
 def _write_csv(path: Path, columns: Tuple[str, ...], rows: List[Tuple[Any, ...]]) -> None:

@@ -4,12 +4,19 @@ import csv
 import json
 import os
 
+import numpy as np
 import pytest
 from helpers import one_line_error, script_command, start, wait_for
 
 from mnist_cnn import InputError, load_sample
 from mnist_cnn.cli.reproduce import parse_seeds
-from mnist_cnn.run_dir.reproduction import SeedResult, bootstrap_mean, read_results, write_results
+from mnist_cnn.run_dir.reproduction import (
+    SeedResult,
+    bootstrap_mean,
+    read_results,
+    split_deviation,
+    write_results,
+)
 
 ARGUMENTS = "reproduce.py", "--dataset", "sample", "--recipe", "fast", "--max-steps", 5, "--out-dir", "results"
 
@@ -35,6 +42,7 @@ def test_two_seeds_are_trained_and_a_second_call_trains_only_what_is_missing(scr
     assert seeds == [f"Seed {r['seed']}: accuracy {float(r['test_accuracy']):.4f}, {r['misses']} misses" for r in rows]
     assert mean.startswith("Mean of 2 seeds: ") and page == os.path.join("results", "index.html")
     text = (tmp_path / page).read_text(encoding="utf-8")
+    assert "NOTICE: seed 1, 1 of 2\nNOTICE: seed 2, 2 of 2, about 1 min left\n" in done.stderr
     assert "2 seeds of the recipe fast" in text and text.count("data:image/png") == 2
 
     again = script(*ARGUMENTS, "--seeds", "2-3")
@@ -87,6 +95,20 @@ def test_results_are_read_as_they_were_written_and_damaged_ones_are_an_error(tmp
         with pytest.raises(InputError, match=r"reproduction.csv is damaged"):
             read_results(tmp_path)
         (tmp_path / name).write_text(original)
+
+
+def test_the_deviation_is_split_into_chance_and_whole_networks():
+    def deviate(probabilities):
+        rng = np.random.RandomState(1)
+        misses = [np.flatnonzero(rng.rand(10000) < p).tolist() for p in probabilities]
+        return split_deviation([SeedResult(i, "", 1 - len(m) / 10000, m, []) for i, m in enumerate(misses)], 10000)
+
+    total, independent, rest = deviate([0.01] * 400)
+    expected = (0.01 * 0.99 / 10000) ** 0.5
+    assert independent == pytest.approx(expected, rel=0.02) and total == pytest.approx(expected, rel=0.1)
+    total, independent, rest = deviate([0.01, 0.03] * 200)
+    assert rest == pytest.approx(0.01, rel=0.05) and independent < 0.002
+    assert total**2 == pytest.approx(independent**2 + rest**2)
 
 
 def test_a_folder_of_something_else_is_left_alone(script, tmp_path):
