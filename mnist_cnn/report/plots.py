@@ -276,7 +276,7 @@ def seed_misses(images: np.ndarray, labels: np.ndarray, counts: np.ndarray, num_
     for i, (image, label, count) in enumerate(zip(images, labels, counts)):
         left, top = 0.12 + 1.22 * (i % 4), 0.45 + 1.6 * (i // 4)
         _add_map(figure, left, top, 1.1 / 28, image, "Greys")
-        _add_text(figure, left + 0.55, top + 1.13, f"a {label}", ha="center")
+        _add_text(figure, left + 0.55, top + 1.13, f"label {label}", ha="center")
         _add_text(figure, left + 0.55, top + 1.3, f"{count} of {num_seeds} seeds", color=FAINT, ha="center")
     return figure
 
