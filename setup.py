@@ -12,11 +12,15 @@ DOWNLOAD = ["requests"]
 IMAGES = ["pillow>=9.5", "scipy"]
 REPORT = ["matplotlib>=3.5"]
 SERVE = IMAGES + ["flask>=2.2", "waitress>=2.1.2"]
+# Keras 2 and the package that contrib.slim became. TensorFlow 1.15 contains both; so does 2.13, the last for Python
+# 3.8, Keras 2.
+TUTORIALS = ["tf_keras>=2.14; python_version >= '3.9'", "tf_slim>=1.1; python_version >= '3.8'"]
 TEST = [
     *DOWNLOAD,
     *REPORT,
     *SAMPLE,
     *SERVE,
+    *TUTORIALS,
     "hypothesis",
     "ipykernel",
     "nbclient",
@@ -83,5 +87,6 @@ setup(
         "serve": SERVE,
         "tensorboard": ["tensorboard"],
         "test": TEST,
+        "tutorials": TUTORIALS,
     },
 )

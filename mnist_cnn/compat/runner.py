@@ -1,0 +1,51 @@
+"""Runs an unchanged script for TensorFlow 1.x: `python -m mnist_cnn.tutorial SCRIPT.py [ARGUMENTS]`."""
+
+import argparse
+import os
+import runpy
+import sys
+import warnings
+from typing import NoReturn
+
+from mnist_cnn.errors import InputError
+
+
+def main() -> None:
+    """Parses the arguments and runs the script. Exit status 2: the script or its data cannot be read."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mnist_cnn.tutorial",
+        description="Runs a script for TensorFlow 1.x without any change to it. Its imports of tensorflow give "
+        "TensorFlow 1.x; MNIST is downloaded into the folder that it names, if it is missing there.",
+    )
+    parser.add_argument("script", metavar="SCRIPT.py")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="arguments of the script")
+    args = parser.parse_args()
+
+    def stop(message: str) -> NoReturn:
+        sys.stdout.flush()
+        print(f"{parser.prog}: error: {message}", file=sys.stderr)
+        sys.exit(2)
+
+    try:
+        with open(args.script, "rb") as file:
+            compile(file.read(), args.script, "exec")
+    except OSError as error:
+        stop(f"{args.script} cannot be read: {error.strerror}")
+    except (SyntaxError, ValueError) as error:
+        stop(
+            f"{args.script}, line {getattr(error, 'lineno', 1)}: {getattr(error, 'msg', error)}. If the script is "
+            f"written for Python 2, convert it: `2to3 -w {args.script}`, or up to Python 3.12 `python -m lib2to3 -w "
+            f"{args.script}`"
+        )
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of NumPy, about TensorFlow 1.15's code
+        from mnist_cnn.compat.tensorflow1 import replace_tensorflow
+
+        replace_tensorflow()
+    sys.argv = [args.script, *args.arguments]
+    sys.path[0] = os.path.dirname(os.path.abspath(args.script))
+    try:
+        runpy.run_path(args.script, run_name="__main__")
+    except InputError as error:
+        stop(f"{args.script}: {error}")

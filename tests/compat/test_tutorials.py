@@ -1,0 +1,196 @@
+"""Scripts for TensorFlow 1.x, unchanged, on the TensorFlow that is installed."""
+
+import functools
+import http.server
+import json
+import subprocess
+import sys
+import threading
+
+import pytest
+from helpers import ROOT, environment, one_line_error
+
+from mnist_cnn.tf1 import tf
+
+TUTORIALS = ROOT / "tests/compat/tutorials"
+IS_TENSORFLOW_2 = not tf.__version__.startswith("1.")
+slow = pytest.mark.slow
+
+# The accuracy that each script reaches at least, of what it prints last.
+ACCURACIES = {
+    "contrib_layers": 0.92,
+    "contrib_rnn": 0.85,
+    "gan": 0.9,
+    "input_queues": 0.8,
+    "layers": 0.92,
+    "rnn": 0.85,
+    "slim": 0.92,
+    "summaries_and_saver": 0.85,
+    "vae": 0.9,
+}
+QUICK = "contrib_layers", "input_queues"
+
+
+@pytest.fixture(scope="module")
+def mirror(mnist_dir):
+    """The URL of a server of MNIST's files."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(mnist_dir)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def run_tutorial(tmp_path):
+    """Runs `python -m mnist_cnn.tutorial`, or other code, in an empty folder."""
+
+    def run(*arguments, code=None, **variables):
+        command = ["-m", "mnist_cnn.tutorial"] if code is None else ["-c", code]
+        return subprocess.run(
+            [sys.executable, "-W", "ignore", *command, *map(str, arguments)],
+            cwd=str(tmp_path),
+            env=environment(TF_CPP_MIN_LOG_LEVEL="2", **variables),
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else slow) for n in ACCURACIES])
+def test_an_unchanged_script_trains(run_tutorial, mirror, tmp_path, name):
+    done = run_tutorial(TUTORIALS / f"{name}.py", MNIST_MIRROR=mirror)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) > ACCURACIES[name]
+    # The data are in the folder that the script names.
+    assert len(list(tmp_path.glob("MNIST*/*.gz"))) == 4
+
+
+def test_arguments_reach_the_script(run_tutorial, mirror, tmp_path):
+    script = TUTORIALS / "summaries_and_saver.py"
+    done = run_tutorial(script, "--log_dir", "elsewhere", "--steps=20", MNIST_MIRROR=mirror)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "elsewhere" / "model.ckpt-20.index").exists()
+
+
+def test_a_notebook_runs_unchanged_after_the_extension_is_loaded(run_tutorial, mirror, tmp_path):
+    pytest.importorskip("nbclient")
+    source = (TUTORIALS / "rnn.py").read_text(encoding="utf-8").replace("range(300)", "range(20)")
+    code = (
+        "import json, nbformat, sys\n"
+        "from nbclient import NotebookClient\n"
+        "cells = [nbformat.v4.new_code_cell(source) for source in json.loads(sys.argv[1])]\n"
+        "notebook = nbformat.v4.new_notebook(cells=cells)\n"
+        "NotebookClient(notebook, timeout=300).execute()\n"
+        "print(''.join(o['text'] for o in cells[-1].outputs if o.get('name') == 'stdout'))\n"
+    )
+    done = run_tutorial(json.dumps(["%load_ext mnist_cnn.tutorial", source]), code=code, MNIST_MIRROR=mirror)
+    assert done.returncode == 0, done.stderr
+    assert 0 < float(done.stdout.split()[-1]) < 1
+    assert (tmp_path / "MNIST-data").is_dir()
+
+
+def test_every_way_of_importing_mnist_gives_the_same_module(run_tutorial, tmp_path):
+    (tmp_path / "script.py").write_text(
+        "import tensorflow as tf\n"
+        "import tensorflow.examples.tutorials.mnist.input_data\n"
+        "import tensorflow.examples.tutorials.mnist.input_data as a\n"
+        "from tensorflow.examples.tutorials.mnist import input_data as b\n"
+        "from tensorflow.examples.tutorials import mnist as package\n"
+        "from tensorflow.examples.tutorials.mnist import mnist\n"
+        "from tensorflow.examples.tutorials.mnist.input_data import read_data_sets as c\n"
+        "from tensorflow.contrib.learn.python.learn.datasets.mnist import read_data_sets as d\n"
+        "from tensorflow.contrib.learn.python.learn.datasets import mnist as e\n"
+        "from tensorflow.python.framework import ops\n"
+        "modules = {a, b, package.input_data, tf.examples.tutorials.mnist.input_data,\n"
+        "           tensorflow.examples.tutorials.mnist.input_data}\n"
+        "functions = {c, d, a.read_data_sets, e.read_data_sets, tf.contrib.learn.datasets.mnist.read_data_sets}\n"
+        "print([module.__name__ for module in modules], len(functions), mnist.IMAGE_PIXELS, __name__)\n"
+    )
+    done = run_tutorial("script.py")
+    assert done.stdout == "['mnist_cnn.input_data'] 1 784 __main__\n", done.stderr
+
+
+def test_imports_of_contrib_work_after_the_import_line_too(run_tutorial):
+    code = (
+        "from mnist_cnn.tutorial import input_data, mnist, tf\n"
+        "from tensorflow.contrib.layers import fully_connected\n"
+        "import tensorflow.contrib.slim as slim\n"
+        "print(fully_connected is slim.fully_connected is tf.contrib.layers.fully_connected, mnist.NUM_CLASSES)\n"
+    )
+    done = run_tutorial(code=code)
+    assert done.stdout == "True 10\n", done.stderr
+
+
+@pytest.mark.skipif(not IS_TENSORFLOW_2, reason="TensorFlow 1.15 has all of tf.contrib")
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("tf.contrib.distributions", "tensorflow.contrib.distributions is not available with TensorFlow 2."),
+        ("tf.contrib.layers.real_valued_column", "tensorflow.contrib.layers.real_valued_column is not available"),
+        ("from tensorflow.contrib import crf", "cannot import name 'crf'"),
+        ("import tensorflow.contrib.crf", "No module named 'tensorflow.contrib.crf'"),
+        ("tf.contrib.learn.datasets.load_dataset('iris')", "there is only 'mnist'"),
+    ],
+)
+def test_what_is_not_available_is_named(run_tutorial, line, message):
+    done = run_tutorial(code=f"from mnist_cnn.tutorial import tf\n{line}\n")
+    assert done.returncode and message in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(not IS_TENSORFLOW_2, reason="TensorFlow 1.15 needs no extra")
+@pytest.mark.parametrize(
+    "line", ["tf.layers.dense", "tf.nn.rnn_cell.GRUCell", "tf.contrib", "from tensorflow import contrib"]
+)
+def test_without_the_extra_it_is_named(run_tutorial, line):
+    hide = "import sys; sys.modules['tf_keras'] = sys.modules['tf_slim'] = None\n"
+    done = run_tutorial(code=f"{hide}from mnist_cnn.tutorial import tf\n{line}\n")
+    assert done.returncode and done.stderr.splitlines()[-1].endswith("pip install '.[tutorials]'")
+
+
+@pytest.mark.skipif(not IS_TENSORFLOW_2, reason="TensorFlow 1.15 has Keras 2")
+def test_keras_3_in_use_is_an_error_that_says_what_to_do(run_tutorial):
+    code = (
+        "import tensorflow.compat.v1\n"
+        "hasattr(tensorflow.compat.v1.layers, 'dense')\n"
+        "from mnist_cnn.tutorial import tf\n"
+        "tf.layers.dense\n"
+    )
+    done = run_tutorial(code=code)
+    assert "import mnist_cnn.tutorial before anything that imports keras" in done.stderr.splitlines()[-1]
+
+
+def test_predictions_without_a_name_are_an_error_that_says_what_to_write(run_tutorial):
+    code = (
+        "from mnist_cnn.tutorial import tf\n"
+        "y = tf.placeholder(tf.float32, [None, 10])\n"
+        "tf.nn.softmax_cross_entropy_with_logits(y, y)\n"
+    )
+    done = run_tutorial(code=code)
+    assert done.returncode and "labels=..., logits=..." in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "script.py cannot be read: No such file or directory"),
+        ("import tensorflow\nprint 'hello'\n", "script.py, line 2: "),
+    ],
+)
+def test_a_script_that_cannot_run_is_a_one_line_error(run_tutorial, tmp_path, content, message):
+    if content:
+        (tmp_path / "script.py").write_text(content)
+    error = one_line_error(run_tutorial("script.py"), 2)
+    assert message in error and ("2to3 -w script.py" in error) == bool(content)
+
+
+def test_missing_data_are_an_error_without_a_traceback(run_tutorial):
+    done = run_tutorial(TUTORIALS / "input_queues.py")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "input_queues.py: " in done.stderr.splitlines()[-1]
