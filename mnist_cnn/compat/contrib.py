@@ -65,6 +65,7 @@ contrib = Namespace(
     metrics=tf_slim.metrics,
     training=tf_slim.training,
     data=Namespace("tensorflow.contrib.data", tf.data),
+    keras=Namespace("tensorflow.contrib.keras", tf.keras),
     rnn=Namespace(
         "tensorflow.contrib.rnn",
         tf.nn.rnn_cell,
