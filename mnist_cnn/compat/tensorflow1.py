@@ -40,7 +40,8 @@ def load_tensorflow1() -> Any:
         sys.modules["tensorflow.examples.tutorials.mnist.input_data"] = input_data
         sys.modules["tensorflow.contrib.learn.python.learn.datasets.mnist"] = datasets.mnist
         # 1.15 does not set this attribute, which makes `import tensorflow.examples.tutorials.mnist as name` fail.
-        tensorflow.examples.tutorials = importlib.import_module("tensorflow.examples.tutorials")
+        importlib.import_module("tensorflow.examples.tutorials.mnist")
+        tensorflow.examples.tutorials = sys.modules["tensorflow.examples.tutorials"]
         return tensorflow
     if has_tf_keras():
         os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # read when TensorFlow first uses Keras
