@@ -33,9 +33,9 @@ def main() -> None:
         stop(f"{args.script} cannot be read: {error.strerror}")
     except (SyntaxError, ValueError) as error:
         stop(
-            f"{args.script}, line {getattr(error, 'lineno', 1)}: {getattr(error, 'msg', error)}. If the script is "
+            f"{args.script}, line {getattr(error, 'lineno', 1)}: {getattr(error, 'msg', error)} (if the script is "
             f"written for Python 2, convert it: `2to3 -w {args.script}`, or up to Python 3.12 `python -m lib2to3 -w "
-            f"{args.script}`"
+            f"{args.script}`)"
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with warnings.catch_warnings():
