@@ -15,7 +15,8 @@ from typing import Any
 if __name__ == "__main__":  # above the other imports: a wrong argument is reported before TensorFlow is loaded
     from mnist_cnn.compat.runner import main
 
-    sys.exit(main())
+    main()
+    sys.exit()
 
 from mnist_cnn import input_data
 from mnist_cnn.compat import mnist
