@@ -8,8 +8,11 @@ __version__ = "0.1.0"
 _LAZY_EXPORTS = {
     "Dataset": "data.mnist",
     "Split": "data.mnist",
-    "load_idx": "data.mnist",
+    "load_csv": "data.csv_data",
+    "load_folder": "inference.picture_folder",
+    "load_idx": "data.own_data",
     "load_mnist": "data.mnist",
+    "load_npz": "data.own_data",
     "load_sample": "data.sample",
     "read_data_sets": "input_data",
     "build_model": "model",
@@ -31,15 +34,12 @@ _LAZY_EXPORTS = {
     "TrainingFailed": "errors",
 }
 # `from mnist_cnn import *` must work without the optional dependencies.
-__all__ = sorted(name for name in _LAZY_EXPORTS if name not in ("prepare", "draw_report"))
+__all__ = sorted(name for name in _LAZY_EXPORTS if name not in ("prepare", "draw_report", "load_folder"))
 
 if TYPE_CHECKING:  # `as` marks a name as public for type checkers
-    from mnist_cnn.data.mnist import (
-        Dataset as Dataset,
-        Split as Split,
-        load_idx as load_idx,
-        load_mnist as load_mnist,
-    )
+    from mnist_cnn.data.csv_data import load_csv as load_csv
+    from mnist_cnn.data.mnist import Dataset as Dataset, Split as Split, load_mnist as load_mnist
+    from mnist_cnn.data.own_data import load_idx as load_idx, load_npz as load_npz
     from mnist_cnn.data.sample import load_sample as load_sample
     from mnist_cnn.errors import (
         DataNotFound as DataNotFound,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # `as` marks a name as public for type checkers
     )
     from mnist_cnn.evaluation import evaluate as evaluate
     from mnist_cnn.inference.classifier import Classifier as Classifier, Prediction as Prediction
+    from mnist_cnn.inference.picture_folder import load_folder as load_folder
     from mnist_cnn.inference.preprocessing import prepare as prepare
     from mnist_cnn.input_data import read_data_sets as read_data_sets
     from mnist_cnn.model import build_model as build_model

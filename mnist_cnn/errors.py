@@ -20,6 +20,10 @@ class OtherData(InputError):
     """A file is a valid IDX file, but not MNIST's."""
 
 
+class OtherClasses(InputError):
+    """The data have other classes than the network that is to go on training with them."""
+
+
 class RunNotFound(InputError):
     """There is no run to resume, or no completed run to read."""
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from mnist_cnn.data.mnist import VALIDATION_SIZE, Split, load_idx, load_mnist
+from mnist_cnn.data.mnist import VALIDATION_SIZE, Split, load_mnist
+from mnist_cnn.data.own_data import load_idx
 from mnist_cnn.errors import OtherData
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class DataSet:
 
     @property
     def labels(self) -> np.ndarray:
-        """uint8 [N] in 0..9, or one-hot float64 [N, 10]."""
+        """uint8 [N] in 0..9, or one-hot float64 [N, 10]; other data may have another number of classes."""
         return self._select_labels(slice(None))
 
     @property
@@ -95,7 +96,7 @@ class DataSet:
 
     def _select_labels(self, indices: Any) -> np.ndarray:
         labels = self._split.labels[indices]
-        return np.eye(10)[labels] if self._one_hot else labels
+        return np.eye(self._split.num_classes)[labels] if self._one_hot else labels
 
 
 class Datasets(NamedTuple):

@@ -29,8 +29,6 @@ from mnist_cnn.errors import InputError
 from mnist_cnn.gradients import fast_convolution_gradients
 from mnist_cnn.tf1 import tf
 
-NUM_CLASSES = 10
-
 Tensor = Any  # tf.Tensor: TensorFlow 1.15 ships no type information
 Activations = Dict[str, Tensor]
 
@@ -174,7 +172,7 @@ def make_train_op(
         return tf.group(*decays)
 
 
-def create_weights(seed: int, model: str = "cnn", initial: str = "published") -> List[Tensor]:
+def create_weights(seed: int, model: str = "cnn", initial: str = "published", classes: int = 10) -> List[Tensor]:
     """Creates the variables of a network, deterministic given `seed`.
 
     Args:
@@ -182,6 +180,7 @@ def create_weights(seed: int, model: str = "cnn", initial: str = "published") ->
       model: a name in MODELS.
       initial: "published", from N(0, 0.01²), or "he", from N(0, 2 / fan-in): He-normal keeps the activations'
         variance constant under ReLU (He et al. 2015, arXiv:1502.01852).
+      classes: the number of classes.
 
     Returns:
       [W1, W2, ...], float32, with the shapes of the network's `weight_shapes`.
@@ -196,7 +195,7 @@ def create_weights(seed: int, model: str = "cnn", initial: str = "published") ->
         create_variable(
             stddev(shape) * tf.random.stateless_normal(shape, seed=tf.constant([seed, -number], tf.int64)), name
         )
-        for number, (name, shape) in enumerate(MODELS[model].weight_shapes(NUM_CLASSES).items(), start=1)
+        for number, (name, shape) in enumerate(MODELS[model].weight_shapes(classes).items(), start=1)
     ]
 
 
@@ -247,6 +246,7 @@ def build_model(
     weight_decay: float = 0.0,
     betas: Tuple[float, float] = (0.9, 0.999),
     inference: Callable[..., Tuple[Tensor, Activations]] = inference,
+    classes: int = 10,
 ) -> Model:
     """Adds a network and its training to the current graph.
 
@@ -257,6 +257,7 @@ def build_model(
       initial_weights: "published" or "he", as in `create_weights`.
       weight_decay, betas: as in `make_train_op`.
       inference: callable with the signature of `inference`; the cluster passes a sharded one.
+      classes: the number of classes, at least 2.
 
     Raises:
       InputError: there is no such model.
@@ -276,7 +277,7 @@ def build_model(
             "`with tf.Graph().as_default(), tf.Session() as sess:` above build_model() to start a new graph"
         )
     images = tf.placeholder(tf.float32, [None, 28, 28, 1], name="images")
-    labels = tf.placeholder(tf.float32, [None, NUM_CLASSES], name="labels")
+    labels = tf.placeholder(tf.float32, [None, classes], name="labels")
     keep_prob = tf.placeholder_with_default(1.0, [], name="keep_prob")
     global_step = create_variable(
         0,
@@ -286,7 +287,7 @@ def build_model(
         collections=[tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.GLOBAL_STEP],
     )
     noise = dropout_noise(tf.shape(images)[0], seed, global_step, model)
-    weights = create_weights(seed, model, initial_weights)
+    weights = create_weights(seed, model, initial_weights, classes)
     with fast_convolution_gradients():
         logits, activations = inference(model, images, weights, keep_prob, noise)
     cost = loss(logits, labels)
@@ -304,6 +305,6 @@ def build_model(
         probabilities=tf.nn.softmax(logits, name="probabilities"),
         accuracy=tf.reduce_mean(tf.cast(correct, tf.float32), name="accuracy"),
         global_step=global_step,
-        weights=dict(zip(MODELS[model].weight_shapes(NUM_CLASSES), weights)),
+        weights=dict(zip(MODELS[model].weight_shapes(classes), weights)),
         activations=activations,
     )

@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, Optional
 
 from mnist_cnn.errors import InputError
@@ -23,6 +23,12 @@ def check_positive(name: str, value: Any) -> None:
         raise InputError(f"{name} is {value}: it must be finite and above 0")
 
 
+def check_range(name: str, value: float, limit: float) -> None:
+    """Raises InputError unless `value` is at least 0 and below `limit`."""
+    if not 0 <= value < limit:
+        raise InputError(f"{name} is {value}: it must be 0 or more, and below {limit}")
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """Augmentation ranges: each amount but `stroke_width` is drawn uniformly from -value..+value.
@@ -39,9 +45,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            highest = 1 if name == "scaling" else math.inf
-            if not 0 <= value < highest:
-                raise InputError(f"{name} is {value}: it must be 0 or more, and below {highest}")
+            check_range(name, value, 1 if name == "scaling" else math.inf)
         if self.stroke_width > 1:
             raise InputError(f"stroke_width is {self.stroke_width}: it must be in 0..1")
 
@@ -77,18 +81,13 @@ class Recipe:
             raise InputError(f"keep_prob is {self.keep_prob}: it must be above 0 and at most 1")
         if self.schedule not in ("constant", "linear"):
             raise InputError(f"schedule is {self.schedule!r}: it must be constant or linear")
-        if not 0 <= self.warmup < 1:
-            raise InputError(f"warmup is {self.warmup}: it must be 0 or more, and below 1")
         if self.initial_weights not in ("published", "he"):
             raise InputError(f"initial_weights is {self.initial_weights!r}: it must be published or he")
-        for name in ("beta1", "beta2", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}: it must be 0 or more, and below 1")
-        if not 0 <= self.weight_decay < math.inf:
-            raise InputError(f"weight_decay is {self.weight_decay}: it must be 0 or more")
+        for name in ("warmup", "beta1", "beta2", "label_smoothing"):
+            check_range(name, getattr(self, name), 1)
         check_int("plain_epochs", self.plain_epochs, 0)
-        if not 0 <= self.drawn_images < math.inf:
-            raise InputError(f"drawn_images is {self.drawn_images}: it must be 0 or more")
+        for name in ("weight_decay", "drawn_images"):
+            check_range(name, getattr(self, name), math.inf)
 
     @property
     def has_comparable_costs(self) -> bool:
@@ -135,6 +134,8 @@ RECIPES: Dict[str, Recipe] = {
         drawn_images=0.2,
     ),
 }
+# For a network that is trained already, and goes on with other images: 400 steps, see data/mixing.py.
+FINETUNE = replace(RECIPES["accurate"], epochs=1, batch_size=96, learning_rate=0.0003, plain_epochs=0)
 
 # The recipe that each network in model.MODELS was published with. Its keys are the names of the networks.
 DEFAULT_RECIPES: Dict[str, Recipe] = {

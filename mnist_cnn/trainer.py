@@ -121,11 +121,10 @@ class Trainer:
 
     def build_model(self) -> Model:
         """Adds the network and its training to the current graph."""
-        recipe, config = self.recipe, self.config
-        betas = recipe.beta1, recipe.beta2
-        return build_model(
-            config.model, self.learning_rate, config.seed, recipe.initial_weights, recipe.weight_decay, betas
-        )
+        recipe, seed = self.recipe, self.config.seed
+        betas, classes = (recipe.beta1, recipe.beta2), len(self.dataset.class_names)
+        options = recipe.initial_weights, recipe.weight_decay, betas
+        return build_model(self.config.model, self.learning_rate, seed, *options, classes=classes)
 
     def add_graph(self) -> None:
         self.learning_rate = tf.placeholder(tf.float32, [], "learning_rate")
@@ -158,6 +157,8 @@ class Trainer:
             if self.config.resume:
                 logger.warning("%s has no checkpoint yet: training starts at step 0", run_dir)
             self.session.run(tf.global_variables_initializer())
+            if self.config.init_from:
+                checkpoints.restore_weights(self.session, self.model.weights, self.config.init_from, self.dataset)
         try:
             with contextlib.suppress(FileNotFoundError):
                 (run_dir / "result.json").unlink()
@@ -175,7 +176,7 @@ class Trainer:
         """Trains until the last step, or until a signal asks to stop."""
         state = self.state
         # Among the drawn images are letters, which may be classes of other data.
-        recipe = replace(self.recipe, drawn_images=0.0) if self.dataset.name == "idx" else self.recipe
+        recipe = self.recipe if self.dataset.has_digits else replace(self.recipe, drawn_images=0.0)
         batches = iterate_batches(self.dataset.train, recipe, self.config.seed, state.step)
         with GracefulShutdown() as shutdown, self.progress_bar() as bar, contextlib.closing(
             batches
@@ -274,7 +275,7 @@ class Trainer:
             "steps": self.last_step,
             "test_accuracy": test_accuracy,
             "validation_accuracy": history[-1]["validation_accuracy"] if history else None,
-            "min_probability": find_min_probability(self.session, self.model, self.dataset.validation),
+            "min_probability": find_min_probability(evaluate(self.session, self.model, self.dataset.validation)),
             "train_seconds": sum(row["seconds"] for row in history) + self.state.epoch_seconds,
             "checkpoint_seconds": self.checkpoint_seconds,
             "run_dir": str(self.run_dir),

@@ -3,7 +3,7 @@
 import argparse
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
 
 from mnist_cnn.cli.command import print_status
 from mnist_cnn.errors import DataNotFound, InputError
@@ -11,8 +11,13 @@ from mnist_cnn.errors import DataNotFound, InputError
 if TYPE_CHECKING:
     from mnist_cnn.data.mnist import Dataset
 
+# The forms of data that are not MNIST, by the name of the Dataset.
+OWN_DATA = {"csv": "the CSV files", "folder": "the pictures", "idx": "the IDX files", "npz": "the arrays"}
 
-def choose_dataset(name: str, data_dir: Optional[str], mirror: Optional[str]) -> Callable[[], "Dataset"]:
+
+def choose_dataset(
+    name: str, data_dir: Optional[str], mirror: Optional[str], preparation: str = "digit"
+) -> Callable[[], "Dataset"]:
     """Finds or downloads the dataset's files; returns a function that loads it. Prints the fallback notice first."""
     from mnist_cnn.data.mnist import find_mnist  # here and below, a lazy import: --help does not need NumPy
 
@@ -31,30 +36,68 @@ def choose_dataset(name: str, data_dir: Optional[str], mirror: Optional[str]) ->
             name = "sample"
     elif name == "mnist":
         find_mnist(data_dir, mirror)
-    return partial(load_dataset, name, data_dir, mirror)
+    return partial(load_dataset, name, data_dir, mirror, preparation)
 
 
-def load_dataset(name: str, data_dir: Optional[str], mirror: Optional[str]) -> "Dataset":
-    """Loads a dataset by its name: "mnist", "sample" or "idx"."""
-    from mnist_cnn import load_idx, load_mnist, load_sample
+def load_dataset(
+    name: str,
+    data_dir: Optional[str],
+    mirror: Optional[str],
+    preparation: str = "digit",
+    class_names: Optional[Tuple[str, ...]] = None,
+) -> "Dataset":
+    """Loads a dataset by its name: "mnist", "sample" or one of OWN_DATA. The last two arguments are `load_folder`'s."""
+    from mnist_cnn import load_csv, load_idx, load_mnist, load_npz, load_sample
 
     if name == "sample":
         return load_sample()
-    if name != "idx":
+    if name not in OWN_DATA:
         return load_mnist(data_dir, mirror)
     data_dir = data_dir or os.environ.get("MNIST_DATA_DIR")
     if not data_dir:
-        raise InputError("--dataset idx needs the folder of the four IDX files: name it with --data-dir")
-    return load_idx(data_dir)
+        raise InputError(f"--dataset {name} needs the folder of {OWN_DATA[name]}: name it with --data-dir")
+    if name == "folder":
+        from mnist_cnn import load_folder  # needs the extra `images`
+
+        return load_folder(data_dir, preparation, class_names)
+    return {"csv": load_csv, "idx": load_idx, "npz": load_npz}[name](data_dir)
+
+
+def load_mixed_dataset(
+    name: str, data_dir: Optional[str], mirror: Optional[str], init_from: Any, mix: float, batch_size: int, seed: int
+) -> "Dataset":
+    """Loads a dataset, and mixes it with that of the run whose weights a new run starts from.
+
+    Args:
+      name, data_dir, mirror: as for `load_dataset`.
+      init_from: the run.
+      mix: fraction of the training images that come from the run's data. With 0, there may be other classes.
+      batch_size, seed: the new run's.
+    """
+    from mnist_cnn.data.mixing import NUM_STEPS, mix_datasets
+    from mnist_cnn.run_dir import directory
+    from mnist_cnn.run_dir.config import read_class_names, read_preparation
+
+    saved = directory.read_json(init_from, "config.json")
+    preparation, base = read_preparation(saved), saved["dataset"]
+    if not mix:
+        own = base_data = load_dataset(name, data_dir, mirror, preparation)
+    else:
+        own = load_dataset(name, data_dir, mirror, preparation, read_class_names(saved))
+        base_data = load_dataset(base["name"], base.get("folder"), mirror, preparation)
+    source = f"{OWN_DATA[name]} in {own.folder}" if name in OWN_DATA else name
+    mixed = f", mixed with those of {base_data.name}" if mix else ""
+    print_status(f"NOTICE: going on from {init_from} with {len(own.train):,} training images, {source}{mixed}")
+    return mix_datasets(own, base_data, mix, NUM_STEPS * batch_size, seed)
 
 
 def print_data_notice(dataset: "Dataset") -> None:
     """Prints which data results are about, unless they are those of MNIST or its sample."""
-    if dataset.name == "idx":
+    if dataset.name in OWN_DATA and not dataset.mixed_with:
         train, validation, test = (len(split) for split in (dataset.train, dataset.validation, dataset.test))
         print_status(
-            f"NOTICE: the data are not MNIST, but the IDX files in {dataset.folder}: "
-            f"{train:,} training, {validation:,} validation and {test:,} test images"
+            f"NOTICE: the data are not MNIST, but {OWN_DATA[dataset.name]} in {dataset.folder}: {train:,} training, "
+            f"{validation:,} validation and {test:,} test images of {len(dataset.class_names)} classes"
         )
 
 
@@ -62,15 +105,23 @@ def load_run_dataset(run_dir: Any, args: argparse.Namespace) -> "Dataset":
     """Loads the Dataset that a run was trained on; `args` has the flags of `add_data_arguments`.
 
     Raises:
-      InputError: the dataset cannot be loaded, or its IDX files have changed.
+      InputError: the dataset cannot be loaded, or its files have changed.
     """
     from mnist_cnn.run_dir import directory
+    from mnist_cnn.run_dir.config import recipe_from_config
 
-    saved = directory.read_json(run_dir, "config.json").get("dataset")
+    config = directory.read_json(run_dir, "config.json")
+    saved = config.get("dataset")
     saved = saved if isinstance(saved, dict) else {}  # a damaged config.json is reported when the run is restored
-    folder = str(saved.get("folder", "")) or None
-    dataset = load_dataset(str(saved.get("name")), args.data_dir or folder, args.mirror)
+    name, data_dir = str(saved.get("name")), args.data_dir or str(saved.get("folder", "")) or None
+    if "mix" in saved:
+        _, recipe, seed = recipe_from_config(config)
+        dataset = load_mixed_dataset(
+            name, data_dir, args.mirror, config.get("init_from"), saved["mix"], recipe.batch_size, seed
+        )
+    else:
+        dataset = load_dataset(name, data_dir, args.mirror, str(saved.get("preparation", "digit")))
     print_data_notice(dataset)
-    if dataset.name == "idx" and dataset.digest() != saved.get("sha256"):
-        raise InputError(f"{dataset.folder}: these are not the IDX files that {run_dir} was trained on")
+    if dataset.name in OWN_DATA and dataset.digest() != saved.get("sha256"):
+        raise InputError(f"{dataset.folder}: these are not {OWN_DATA[dataset.name]} that {run_dir} was trained on")
     return dataset

@@ -4,7 +4,8 @@ import argparse
 from typing import List, Optional
 
 from mnist_cnn.cli.command import Parser, load_tensorflow
-from mnist_cnn.cli.datasets import load_dataset, load_run_dataset, print_data_notice
+from mnist_cnn.cli.datasets import OWN_DATA, load_dataset, load_run_dataset, print_data_notice
+from mnist_cnn.errors import InputError
 
 DESCRIPTION = "Prints a run's accuracy on test images, by default on those of the dataset that it was trained on."
 
@@ -15,8 +16,8 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     parser.add_data_arguments()
     parser.add_argument(
         "--dataset",
-        choices=["mnist", "sample", "idx"],
-        help="measure it on these test images: mnist, the sample, or four IDX files in --data-dir "
+        choices=["mnist", "sample", *OWN_DATA],
+        help="measure it on these test images: mnist, the sample, or data in --data-dir in one of train.py's forms "
         "(default: the dataset that the run was trained on)",
     )
     parser.run(print_accuracy, argv=argv)
@@ -33,6 +34,10 @@ def print_accuracy(args: argparse.Namespace) -> None:
         dataset = load_run_dataset(run_dir, args)
     load_tensorflow(args.debug)
     from mnist_cnn import evaluate, restore_run
+    from mnist_cnn.run_dir.config import read_class_names
 
+    names = read_class_names(directory.read_json(run_dir, "config.json"))
+    if names != dataset.class_names:
+        raise InputError(f"{run_dir} was trained on other classes than {dataset.name} has: {', '.join(names)}"[:300])
     with restore_run(run_dir) as (session, model):
         print(f"Accuracy: {evaluate(session, model, dataset.test).accuracy:.4f}")

@@ -34,7 +34,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     add(
         "images",
         metavar="IMAGE",
-        nargs="+",
+        nargs="*",
         help="PNG, JPEG, GIF, BMP, TIFF or WebP file, of any colours and up to 36 megapixels (JPEG 50)",
     )
     parser.add_run_dir_argument(
@@ -49,6 +49,12 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         'a file that cannot be read gives {"image": "b.png", "error": "..."}',
     )
     add(
+        "--csv",
+        metavar="FILE",
+        help="in place of images, a file with a line of 784 pixels for each image, as Kaggle's test.csv; prints a line "
+        "`ImageId,Label` for each, as Kaggle expects them",
+    )
+    add(
         "--show",
         metavar="PATH",
         help="save previews: each image beside the network's input for each digit; into the folder PATH as "
@@ -60,6 +66,10 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
 def predict_images(args: argparse.Namespace) -> None:
     from mnist_cnn.run_dir import directory
 
+    if bool(args.images) == bool(args.csv) or (args.csv and (args.json or args.show)):
+        raise InputError("name image files, or --csv FILE without --json and --show")
+    if args.csv:
+        return predict_csv(args)
     if os.name == "nt":
         args.images = expand_wildcards(args.images)
     if args.show and args.show.endswith(".png") and len(args.images) > 1:
@@ -77,6 +87,21 @@ def predict_images(args: argparse.Namespace) -> None:
             has_errors |= "error" in result
     if has_errors:
         sys.exit(2)
+
+
+def predict_csv(args: argparse.Namespace) -> None:
+    """Prints the class of each image of a CSV file, in the form of a submission to Kaggle's Digit Recognizer."""
+    from mnist_cnn.data.csv_data import read_csv
+    from mnist_cnn.run_dir import directory
+
+    folder = args.run_dir or directory.latest_run(completed=True)
+    images, _ = read_csv(args.csv)
+    load_tensorflow(args.debug)
+    from mnist_cnn import Classifier
+
+    with Classifier.load(folder) as classifier:
+        classes = classifier.predict(images).classes
+    print("ImageId,Label", *(f"{number},{classifier.class_names[c]}" for number, c in enumerate(classes, 1)), sep="\n")
 
 
 def expand_wildcards(images: List[str]) -> List[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
 from mnist_cnn.cli.command import Hints, Parser, load_tensorflow, matplotlib_config_dir, print_status
-from mnist_cnn.cli.datasets import choose_dataset, print_data_notice
+from mnist_cnn.cli.datasets import OWN_DATA, choose_dataset, print_data_notice
 from mnist_cnn.cli.train import HINTS as TRAIN_HINTS
 from mnist_cnn.errors import DataNotFound, InputError, Stopped, TrainingFailed
 from mnist_cnn.recipes import DEFAULT_RECIPES, MAX_SEED, RECIPES, check_int
@@ -38,7 +38,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     parser.add_data_arguments()
     add(
         "--dataset",
-        choices=["auto", "mnist", "sample", "idx"],
+        choices=["auto", "mnist", "sample", *OWN_DATA],
         default="auto",
         help="as for train.py (default: auto: mnist, or the sample if MNIST cannot be had)",
     )
@@ -93,6 +93,8 @@ def train_seeds(args: argparse.Namespace, draw_page: Callable[..., Path]) -> Non
     load = choose_dataset(args.dataset, args.data_dir, args.mirror)
     with ThreadPoolExecutor(1) as executor:
         future = executor.submit(load)
+        if args.dataset in OWN_DATA:
+            future.result()  # first, as in train.py
         load_tensorflow(args.debug)
         dataset = future.result()
     print_data_notice(dataset)

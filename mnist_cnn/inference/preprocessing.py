@@ -25,7 +25,7 @@ from mnist_cnn.inference.image_io import ImageSource, get_display_name, read_ima
 from mnist_cnn.inference.segmentation import EIGHT_CONNECTED, find_strokes
 
 try:
-    from PIL import Image
+    from PIL import Image, ImageOps
     from scipy import ndimage
 except ImportError as error:
     raise ImportError("preparing images needs SciPy: pip install '.[images]'") from error
@@ -69,11 +69,38 @@ def prepare(source: ImageSource) -> np.ndarray:
     return _convert(ink, mask)
 
 
-def prepare_number(source: ImageSource) -> Tuple[List[PreparedDigit], Dict[int, PreparedDigit]]:
+def resize(source: ImageSource) -> np.ndarray:
+    """Scales a whole picture to 28 x 28 grey pixels, with black beside it if it is not square.
+
+    Args:
+      source: as for `prepare`.
+
+    Returns:
+      float32 [28, 28] in [0, 1].
+
+    Raises:
+      InputError: the image cannot be read.
+    """
+    grey = read_image(source).convert("L")
+    return np.asarray(ImageOps.pad(grey, (28, 28), Image.Resampling.BOX), np.float32) / 255
+
+
+PREPARATIONS = {"digit": prepare, "resize": resize}
+
+
+def prepare_whole(source: ImageSource) -> PreparedDigit:
+    """Returns a whole picture as `resize` does, and its box."""
+    rgb = read_image(source)
+    width, height = (int(round(length * rgb.info["scale"])) for length in rgb.size)
+    return PreparedDigit(resize(rgb), (0, 0, width, height))
+
+
+def prepare_number(source: ImageSource, divide: bool = True) -> Tuple[List[PreparedDigit], Dict[int, PreparedDigit]]:
     """Converts the digits of a number to MNIST format.
 
     Args:
       source: as for `prepare`; the digits stand side by side.
+      divide: whether the strokes are divided into digits; otherwise they are one.
 
     Returns:
       digits: from left to right.
@@ -83,7 +110,7 @@ def prepare_number(source: ImageSource) -> Tuple[List[PreparedDigit], Dict[int, 
       NoDigitFound, InputError: as for `prepare`.
     """
     ink, mask, to_image = _locate(source)
-    groups = _group_components(mask)
+    groups = _group_components(mask) if divide else [mask]
 
     def convert(group: np.ndarray) -> PreparedDigit:
         return PreparedDigit(_convert(ink, group), to_image(_find_bounding_box(group)))

@@ -8,7 +8,7 @@ import numpy as np
 
 from mnist_cnn.data.mnist import Dataset, Split
 from mnist_cnn.errors import InputError
-from mnist_cnn.evaluation import BATCH_SIZE, Evaluation, evaluate
+from mnist_cnn.evaluation import Evaluation, evaluate
 from mnist_cnn.files import atomic_replace_dir
 from mnist_cnn.model import Model
 from mnist_cnn.recipes import RECIPES, Recipe, get_recipe
@@ -59,22 +59,24 @@ def draw_report(run_dir: Union[str, Path], dataset: Dataset) -> Path:
             f"{run_dir} was trained on different data than this {dataset.name}: "
             "draw the report with the dataset that the run was trained on"
         )
-    results = _compute_results(run_dir, dataset.test)
+    results = _compute_results(run_dir, dataset)
     recipe_name, changes = _find_closest_recipe(model, recipe)
     total_steps = recipe.epochs * (len(dataset.train) // recipe.batch_size)
     summary = {
         "network": f"{model}, {results.num_parameters:,} parameters",
         "recipe": f"{recipe_name}: {', '.join(changes)}" if changes else recipe_name,
         "seed": seed,
-        "dataset": f"IDX files in {dataset.folder}, SHA-256 {dataset.digest()}" if dataset.folder else dataset.name,
+        "dataset": f"{dataset.name} files in {dataset.folder}, SHA-256 {dataset.digest()}"
+        if dataset.folder
+        else dataset.name,
         "steps": f"{results.step:,} of {total_steps:,}",
         "training time": f"{sum(row['seconds'] for row in history):,.0f} s, {len(history)} epochs",
         **_read_labelled(config, "machine"),
         **_read_labelled(config, "versions"),
     }
-    pngs = _draw_plots(
-        results, history, f"this run: {recipe_name}, {dataset.name}", find_published_costs(dataset.name, model, recipe)
-    )
+    label = f"this run: {recipe_name}, {dataset.name}"
+    published_costs = find_published_costs(dataset.name, model, recipe)
+    pngs = _draw_plots(results, history, label, published_costs, dataset.class_names)
     page = render_page(
         run_dir.resolve().name, dataset.name, model, recipe, summary, history, results.evaluation.confusion_matrix, pngs
     )
@@ -92,7 +94,8 @@ class _Results(NamedTuple):
     activations: Optional[plots.Activations]  # None for a network without these layers
 
 
-def _compute_results(run_dir: Path, split: Split) -> _Results:
+def _compute_results(run_dir: Path, dataset: Dataset) -> _Results:
+    split = dataset.test
     with restore_run(run_dir) as (session, model):
         evaluation = evaluate(session, model, split)
         step, weights = session.run([model.global_step, list(model.weights.values())])
@@ -100,23 +103,19 @@ def _compute_results(run_dir: Path, split: Split) -> _Results:
             step=int(step),
             num_parameters=sum(array.size for array in weights),
             evaluation=evaluation,
-            mistakes=_find_mistakes(session, model, split, evaluation.predictions),
+            mistakes=_find_mistakes(split, evaluation),
             kernels=weights[0] if _has_filters(model, weights) else None,
-            activations=_compute_activations(session, model, split, evaluation.predictions, weights),
+            activations=_compute_activations(session, model, dataset, evaluation.predictions, weights),
         )
 
 
-def _find_mistakes(session: Any, model: Model, split: Split, predictions: np.ndarray) -> Optional[Tuple[Any, ...]]:
+def _find_mistakes(split: Split, evaluation: Evaluation) -> Optional[Tuple[Any, ...]]:
+    predictions, confidences = evaluation.predictions, evaluation.confidences
     wrong = np.flatnonzero(predictions != split.labels)
     if not len(wrong):
         return None
-    batches = (split.batch(wrong[start : start + BATCH_SIZE])[0] for start in range(0, len(wrong), BATCH_SIZE))
-    probabilities = np.concatenate(
-        [session.run(model.probabilities, {model.images: images}).max(1) for images in batches]
-    )
-    order = np.argsort(-probabilities, kind="stable")[: plots.MISTAKES_SHOWN]
-    shown = wrong[order]
-    return split.images[shown, ..., 0], split.labels[shown], predictions[shown], probabilities[order], len(wrong)
+    shown = wrong[np.argsort(-confidences[wrong], kind="stable")[: plots.MISTAKES_SHOWN]]
+    return split.images[shown, ..., 0], split.labels[shown], predictions[shown], confidences[shown], len(wrong)
 
 
 def _has_filters(model: Model, weights: List[np.ndarray]) -> bool:
@@ -126,12 +125,14 @@ def _has_filters(model: Model, weights: List[np.ndarray]) -> bool:
 
 
 def _compute_activations(
-    session: Any, model: Model, split: Split, predictions: np.ndarray, weights: List[np.ndarray]
+    session: Any, model: Model, dataset: Dataset, predictions: np.ndarray, weights: List[np.ndarray]
 ) -> Optional[plots.Activations]:
     """Activations for the first SHOWN_DIGIT that is classified correctly, or for the first image if there is none."""
     if not set(_SHOWN_LAYERS) <= set(model.activations) or not _has_filters(model, weights):
         return None
-    candidates = np.flatnonzero((split.labels == SHOWN_DIGIT) & (predictions == SHOWN_DIGIT))
+    split = dataset.test
+    shown = min(SHOWN_DIGIT, len(dataset.class_names) - 1)
+    candidates = np.flatnonzero((split.labels == shown) & (predictions == shown))
     index = int(candidates[0]) if len(candidates) else 0
     images, _ = split.batch([index])
     fetches = [*(model.activations[name] for name in _SHOWN_LAYERS), model.probabilities]
@@ -151,6 +152,7 @@ def _compute_activations(
         dense=dense,
         probabilities=probabilities,
         weight_shapes=weight_shapes,
+        class_names=dataset.class_names,
     )
 
 
@@ -171,14 +173,18 @@ def _fit_plot(layer_shapes: List[Tuple[int, ...]], weight_shapes: List[Tuple[int
 
 
 def _draw_plots(
-    results: _Results, history: List[Dict[str, Any]], label: str, published_costs: Optional[List[float]]
+    results: _Results,
+    history: List[Dict[str, Any]],
+    label: str,
+    published_costs: Optional[List[float]],
+    class_names: Tuple[str, ...],
 ) -> Dict[str, bytes]:
     """Returns PNG files by name."""
-    pngs = {"confusion-matrix": plots.confusion(results.evaluation.confusion_matrix)}
+    pngs = {"confusion-matrix": plots.confusion(results.evaluation.confusion_matrix, class_names)}
     if history:
         pngs["learning-curve"] = plots.learning_curve(history, label, published_costs)
     if results.mistakes:
-        pngs["mistakes"] = plots.mistakes(*results.mistakes)
+        pngs["mistakes"] = plots.mistakes(*results.mistakes, class_names)
     if results.kernels is not None:
         pngs["filters"] = plots.filters(results.kernels)
     if results.activations:

@@ -7,9 +7,11 @@ distinguish.
 
 import functools
 import io
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
+
+from mnist_cnn.data.mnist import DIGITS
 
 try:
     import matplotlib
@@ -30,6 +32,8 @@ THIS_RUN, PUBLISHED, MARK = "#0072b2", "#c9c9c9", "#56b4e9"
 DPI = 200
 WIDTH = 5  # inches
 MISTAKES_SHOWN = 16
+MAX_COUNTED = 12  # classes of a confusion matrix in whose cells there is room for numbers
+PROBABILITIES_SHOWN = 10
 
 _STYLE = {
     "font.family": "DejaVu Sans",  # included in matplotlib
@@ -121,17 +125,23 @@ def _range_title(name: str, costs: List[float]) -> str:
 
 
 @_render_png
-def confusion(matrix: np.ndarray) -> Figure:
-    """The confusion matrix. Only errors are coloured.
+def confusion(matrix: np.ndarray, class_names: Sequence[str] = DIGITS) -> Figure:
+    """The confusion matrix. Only errors are coloured. Of more than MAX_COUNTED classes, the numbers are left out.
 
     Args:
       matrix: int [n, n], rows are labels, columns are predictions.
+      class_names: the n names of the classes.
     """
-    classes = len(matrix)
+    classes, names = len(matrix), [_escape(name) for name in class_names]
+    kind = "digit" if tuple(class_names) == DIGITS else "class"
     errors = matrix - np.diag(np.diag(matrix))
-    figure = Figure([WIDTH, 5.7])
-    _add_title(figure, _confusion_title(errors, matrix.sum()))
-    axes = _add_axes(figure, 0.45, 1.15, 4.4, 4.4)
+    font_size = min(10, 200 / classes)
+    room = _measure_names(names, font_size)  # beside the axes; and above them, where names are vertical
+    is_vertical = max(map(len, names)) > 2
+    side, top = WIDTH - 0.6 - room, 1.15 + (room if is_vertical else 0)
+    figure = Figure([WIDTH, top + side + 0.15])
+    _add_title(figure, _confusion_title(errors, matrix.sum(), names))
+    axes = _add_axes(figure, 0.45 + room, top, side, side)
     most = max(errors.max(), 1)
     axes.imshow(np.ma.masked_equal(errors, 0), "Oranges", vmin=-0.2 * most, vmax=1.1 * most)
     for label, prediction in np.ndindex(matrix.shape):
@@ -141,51 +151,70 @@ def confusion(matrix: np.ndarray) -> Figure:
             colour = FAINT
         else:
             colour = PAPER if count > 0.6 * most else INK
-        if count or label == prediction:
+        if (count or label == prediction) and classes <= MAX_COUNTED:
             axes.text(prediction, label, str(count), color=colour, ha="center", va="center")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(range(classes))
         axis.set_ticks(np.arange(classes + 1) - 0.5, minor=True)
     axes.grid(which="minor", clip_on=False)
-    axes.tick_params(which="both", length=0, labeltop=True, labelbottom=False, labelsize=10)
+    axes.tick_params(which="both", length=0, labeltop=True, labelbottom=False, labelsize=font_size)
+    axes.set_xticklabels(names, rotation=90 if is_vertical else 0)
+    axes.set_yticklabels(names)
     axes.xaxis.set_label_position("top")
-    axes.set_xlabel("predicted digit", loc="left")
-    axes.set_ylabel("true digit", loc="top")
+    axes.set_xlabel(f"predicted {kind}", loc="left")
+    axes.set_ylabel(f"true {kind}", loc="top")
     axes.spines[:].set_visible(False)
     return figure
 
 
-def _confusion_title(errors: np.ndarray, total: int) -> str:
+def _escape(name: str) -> str:
+    """Returns the name of a class for a plot: not longer than fits, and not as a formula."""
+    return (name if len(name) <= 12 else name[:11] + "…").replace("$", r"\$")
+
+
+def _measure_names(names: Sequence[str], font_size: float = 10) -> float:
+    """Returns the width of the longest name in inches, beyond that of a digit."""
+    return 0.0085 * font_size * (max(map(len, names)) - 1)
+
+
+def _confusion_title(errors: np.ndarray, total: int, names: List[str]) -> str:
     if not errors.any():
-        return f"All {total:,} test digits are classified correctly"
+        return f"All {total:,} test images are classified correctly"
     label, prediction = np.unravel_index(errors.argmax(), errors.shape)
     times = {1: "once", 2: "twice"}.get(errors.max(), f"{errors.max():,} times")
     return (
-        f"{errors.sum():,} of {total:,} test digits are misclassified;\n"
-        f"most often, a {label} is read as a {prediction} ({times})"
+        f"{errors.sum():,} of {total:,} test images are misclassified;\n"
+        f"most often, {names[label]} is read as {names[prediction]} ({times})"
     )
 
 
 @_render_png
 def mistakes(
-    images: np.ndarray, labels: np.ndarray, predictions: np.ndarray, probabilities: np.ndarray, total: int
+    images: np.ndarray,
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    probabilities: np.ndarray,
+    total: int,
+    class_names: Sequence[str] = DIGITS,
 ) -> Figure:
-    """Misclassified digits, most confident first.
+    """Misclassified images, most confident first.
 
     Args:
       images: uint8 [n, 28, 28] in 0..255, 1 to MISTAKES_SHOWN of them.
-      labels, predictions: ints [n] in 0..9.
+      labels, predictions: ints [n], indices of classes.
       probabilities: float [n] in [0, 1], of the predictions.
       total: the number of errors in the whole test set.
+      class_names: the names of the classes.
     """
-    rows = -(-len(images) // 4)
-    figure = Figure([WIDTH, 0.5 + 1.6 * rows])
+    names = [_escape(name) for name in class_names]
+    between, height = ("\nread as ", 1.8) if max(map(len, names)) > 3 else (" read as ", 1.6)
+    figure = Figure([WIDTH, 0.5 + height * -(-len(images) // 4)])
     _add_title(figure, f"The {len(images)} most confident of {total:,} errors" if total > 1 else "The only error")
     for i, (image, label, prediction, probability) in enumerate(zip(images, labels, predictions, probabilities)):
-        left, top = 0.12 + 1.22 * (i % 4), 0.45 + 1.6 * (i // 4)
+        left, top = 0.12 + 1.22 * (i % 4), 0.45 + height * (i // 4)
         _add_map(figure, left, top, 1.1 / 28, image, "Greys")
-        _add_text(figure, left + 0.55, top + 1.13, f"{label} read as {prediction}", ha="center")
-        _add_text(figure, left + 0.55, top + 1.3, format_percent(probability), color=FAINT, ha="center")
+        _add_text(figure, left + 0.55, top + 1.13, f"{names[label]}{between}{names[prediction]}", ha="center")
+        _add_text(figure, left + 0.55, top + height - 0.3, format_percent(probability), color=FAINT, ha="center")
     return figure
 
 
@@ -334,6 +363,7 @@ class Activations(NamedTuple):
     dense: np.ndarray  # [n], after ReLU
     probabilities: np.ndarray  # [n]
     weight_shapes: List[Tuple[int, ...]]  # of conv1, conv2, dense and output
+    class_names: Sequence[str] = DIGITS
 
 
 @_render_png
@@ -395,9 +425,9 @@ half the height."""
 
 
 def _prediction_title(shown: Activations) -> str:
-    prediction = shown.probabilities.argmax()
-    result = "classified correctly" if prediction == shown.label else f"misclassified as a {prediction}"
-    return f"Activations for a {shown.label}, {result}"
+    prediction, names = shown.probabilities.argmax(), [_escape(name) for name in shown.class_names]
+    result = "classified correctly" if prediction == shown.label else f"misclassified as {names[prediction]}"
+    return f"Activations for {names[shown.label]}, {result}"
 
 
 class _Stage(NamedTuple):
@@ -451,17 +481,21 @@ def _make_stages(
     def draw_units(figure: Figure, left: float, top: float) -> None:
         _add_map(figure, left, top, 0.04, units, *_activation_colours(shown.dense))
 
-    classes, best = len(shown.probabilities), shown.probabilities.argmax()
+    names = [_escape(name) for name in shown.class_names]
+    room = _measure_names(names)
+    likely = np.sort(np.argsort(-shown.probabilities, kind="stable")[:PROBABILITIES_SHOWN])
+    bars, best = len(likely), shown.probabilities[likely].argmax()
 
     def draw_output(figure: Figure, left: float, top: float) -> None:
-        axes = _add_axes(figure, left + 0.15, top, 0.7, 0.16 * classes)
-        colours = [THIS_RUN if digit == best else LINE for digit in range(classes)]
-        axes.barh(range(classes), shown.probabilities, color=colours)
-        axes.set(xlim=[0, 1], ylim=[classes - 0.4, -0.6], xticks=[], yticks=range(classes))
+        axes = _add_axes(figure, left + 0.15 + room, top, 0.7, 0.16 * bars)
+        colours = [THIS_RUN if bar == best else LINE for bar in range(bars)]
+        axes.barh(range(bars), shown.probabilities[likely], color=colours)
+        axes.set(xlim=[0, 1], ylim=[bars - 0.4, -0.6], xticks=[], yticks=range(bars))
+        axes.set_yticklabels([names[index] for index in likely])
         axes.tick_params(length=0, pad=2)
         axes.spines[:].set_visible(False)
-        probability = format_percent(shown.probabilities[best])
-        _add_text(figure, left + 0.9, top + 0.16 * best + 0.09, probability, va="center", color=THIS_RUN)
+        probability = format_percent(shown.probabilities[likely[best]])
+        _add_text(figure, left + 0.9 + room, top + 0.16 * best + 0.09, probability, va="center", color=THIS_RUN)
 
     conv1, conv2, dense, output = shown.weight_shapes
     convolution = "{3} filters\nof {0}×{1}×{2}\nstride 1, ReLU\n".format
@@ -484,7 +518,7 @@ def _make_stages(
             "output",
             _format_shape(shown.probabilities),
             fully_connected(*output, "softmax") + _weights(output),
-            (1.45, 0.16 * classes),
+            (1.45 + room, 0.16 * bars),
             draw_output,
         ),
     ]

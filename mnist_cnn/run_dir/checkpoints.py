@@ -13,10 +13,12 @@ import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Set, Tuple, Union
 
+from mnist_cnn.data.mnist import Dataset
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import atomic_write, fsync_path, tensorflow_path, tensorflow_readable
 from mnist_cnn.model import Model, build_model
 from mnist_cnn.run_dir import directory
+from mnist_cnn.run_dir.config import read_class_names
 from mnist_cnn.tf1 import new_session, tf
 
 MAX_TO_KEEP = 3  # as in tf.train.Saver; the best checkpoint is kept in addition
@@ -122,12 +124,38 @@ def restore_run(run_dir: Union[str, Path]) -> Iterator[Tuple[Any, Model]]:
       RunNotFound: `run_dir` is not a run.
       InputError: no checkpoint was written, or all are damaged.
     """
-    model_name = directory.read_json(run_dir, "config.json").get("model", "")
+    config = directory.read_json(run_dir, "config.json")
     prefix = require_checkpoint(run_dir)
     with tf.Graph().as_default(), new_session() as session:
-        model = build_model(model_name)
+        model = build_model(config.get("model", ""), classes=len(read_class_names(config)))
         restore(session, make_saver(), prefix)
         yield session, model
+
+
+def restore_weights(session: Any, weights: Dict[str, Any], run_dir: Union[str, Path], dataset: Dataset) -> None:
+    """Sets a network's weights to those of another run's latest undamaged checkpoint.
+
+    The last layer keeps its weights if the run has other classes than the dataset.
+
+    Args:
+      session: a tf.Session.
+      weights: the network's variables by name, in data-flow order.
+      run_dir: the other run.
+      dataset: the dataset that the network is trained on.
+
+    Raises:
+      RunNotFound, InputError: as `restore_run`; or the run's network is another one.
+    """
+    prefix = require_checkpoint(run_dir)
+    has_same_classes = read_class_names(directory.read_json(run_dir, "config.json")) == dataset.class_names
+    restored = list(weights.items()) if has_same_classes else list(weights.items())[:-1]
+    with tensorflow_readable(Path(prefix).parent, f"{Path(prefix).name}.*") as path:
+        reader = tf.train.load_checkpoint(os.path.join(path, Path(prefix).name))
+        for name, variable in restored:
+            if reader.get_variable_to_shape_map().get(name) != variable.shape.as_list():
+                raise InputError(f"{run_dir} is a run of another network: its {name} has another shape")
+            # The initializer's input takes any value, without another op in the graph.
+            session.run(variable.initializer, {variable.initializer.inputs[1]: reader.get_tensor(name)})
 
 
 def require_checkpoint(run_dir: Union[str, Path]) -> str:

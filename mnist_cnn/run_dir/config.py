@@ -12,18 +12,22 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from mnist_cnn import __version__, cpu
-from mnist_cnn.data.mnist import Dataset
+from mnist_cnn.data.mnist import DIGITS, Dataset, check_class_names
 from mnist_cnn.errors import InputError
 from mnist_cnn.recipes import (
     DEFAULT_RECIPES,
+    FINETUNE,
     MAX_SEED,
     Augmentation,
     Recipe,
     check_int,
     check_positive,
+    check_range,
     get_recipe,
 )
 from mnist_cnn.run_dir import directory
+
+DEFAULT_MIX = 0.9  # chosen on MNIST's validation images, which a network forgets with 0.5, 0.7 or 0.8
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,10 @@ class RunConfig:
     checkpoint_secs: float
     mixed_precision: bool
     dataset_name: Optional[str]  # of the resumed run; None for a new run
-    dataset_folder: Optional[str]  # of the resumed run, for the dataset "idx"
+    preparation: str  # of the resumed run's dataset
+    init_from: Optional[Path]  # the run from whose weights a new run starts
+    mix: float  # fraction of the training images that come from the data of the run `init_from`
+    dataset_folder: Optional[str]  # of the resumed run, unless its dataset is MNIST or the sample
 
 
 def resolve_config(
@@ -51,12 +58,17 @@ def resolve_config(
     max_steps: Optional[int] = None,
     checkpoint_secs: float = 30,
     mixed_precision: bool = False,
+    init_from: Union[str, Path, None] = None,
+    mix: Optional[float] = None,
     **overrides: Any,
 ) -> RunConfig:
     """Resolves the arguments of `trainer.train`, the resumed run's config.json and the defaults, in this order.
 
     Args:
       run_dir, resume, model, recipe, seed, max_steps, checkpoint_secs, mixed_precision: as in `trainer.train`.
+      init_from: a run from whose weights a new run starts; the new run has its network and, unless another is
+        named, the recipe FINETUNE.
+      mix: fraction of the training images that come from the data of the run `init_from`; default: DEFAULT_MIX.
       overrides: values for single fields of the recipe; None means no override.
 
     Raises:
@@ -67,6 +79,13 @@ def resolve_config(
     if resume:
         run_dir, saved_config = directory.find_run_to_resume(run_dir)
     default_model, default_recipe, default_seed = recipe_from_config(saved_config) if saved_config else ("cnn", None, 1)
+    if saved_config:
+        init_from, mix = init_from or saved_config.get("init_from"), saved_config["dataset"].get("mix")
+    elif init_from:
+        default_model, *_ = recipe_from_config(directory.read_json(init_from, "config.json"))
+        default_recipe = FINETUNE
+    mix = DEFAULT_MIX if mix is None else mix
+    check_range("mix", mix, 1)
     model = default_model if model is None else model
     if model not in DEFAULT_RECIPES:
         raise InputError(f"unknown model {model!r}; choose from {', '.join(DEFAULT_RECIPES)}")
@@ -87,8 +106,11 @@ def resolve_config(
         max_steps=max_steps,
         checkpoint_secs=checkpoint_secs,
         mixed_precision=mixed_precision,
+        init_from=Path(init_from) if init_from else None,
+        mix=mix,
         dataset_name=saved_config["dataset"]["name"] if saved_config else None,
         dataset_folder=saved_config["dataset"].get("folder") if saved_config else None,
+        preparation=read_preparation(saved_config) if saved_config else "digit",
     )
 
 
@@ -112,6 +134,23 @@ def recipe_from_config(config: Dict[str, Any]) -> Tuple[str, Recipe, int]:
         raise InputError(f"invalid config.json ({error!r:.99}): start a new run") from error
 
 
+def read_class_names(config: Dict[str, Any]) -> Tuple[str, ...]:
+    """Returns the names of the classes that config.json records.
+
+    Raises:
+      InputError: they are invalid.
+    """
+    dataset = config.get("dataset")
+    names = dataset.get("classes", DIGITS) if isinstance(dataset, dict) else DIGITS
+    return check_class_names(names, "config.json")
+
+
+def read_preparation(config: Dict[str, Any]) -> str:
+    """Returns how pictures become images of the dataset that config.json records: "digit" or "resize"."""
+    dataset = config.get("dataset")
+    return str(dataset.get("preparation", "digit")) if isinstance(dataset, dict) else "digit"
+
+
 def describe_run(
     config: RunConfig, dataset: Dataset, tensorflow_version: str, gpus: Sequence[str] = ()
 ) -> Dict[str, Any]:
@@ -120,10 +159,14 @@ def describe_run(
         "model": config.model,
         "recipe": asdict(config.recipe),
         "seed": config.seed,
+        **({"init_from": os.path.abspath(str(config.init_from))} if config.init_from else {}),
         "dataset": {
             "name": dataset.name,
             "sha256": dataset.digest(),
             **({"folder": dataset.folder} if dataset.folder else {}),
+            **({"mixed_with": dataset.mixed_with, "mix": config.mix} if dataset.mixed_with else {}),
+            **({"preparation": dataset.preparation} if dataset.preparation != "digit" else {}),
+            **({"classes": list(dataset.class_names)} if dataset.class_names != DIGITS else {}),
         },
         "machine": {
             "tensorflow": tensorflow_version,

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Dict
 import numpy as np
 
 import mnist_cnn.inference.preprocessing  # noqa: F401  # otherwise the first request would load it
+from mnist_cnn.data.mnist import DIGITS
 from mnist_cnn.errors import InputError, NoDigitFound
 from mnist_cnn.inference.classifier import Classifier, Number
 from mnist_cnn.inference.image_io import find_memory_problem, is_large
@@ -115,6 +116,8 @@ def _make_response(classifier: Classifier, number: Number, with_maps: bool) -> D
     of several digits.
     """
     response = describe_number(number)
+    if classifier.class_names != DIGITS:
+        response["classes"] = list(classifier.class_names)
     for entry, digit in zip(response["digits"], number.digits):
         entry["image"] = (digit.image * 255).round().astype(int).tolist()
         maps = classifier.feature_maps(digit.image) if with_maps else {}

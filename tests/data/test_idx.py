@@ -69,7 +69,7 @@ def test_read_data_sets_reads_other_data_with_a_notice(folder, other_data, caplo
     [
         (0, np.zeros([600, 32, 32], np.uint8), "the training images have 32 x 32 pixels, not 28 x 28"),
         (3, np.zeros([99], np.uint8), "100 test images, but 99 labels"),
-        (1, np.full([600], 10, np.uint8), "a training label is 10: labels must be in 0..9"),
+        (1, np.full([600], 10, np.uint8), "there is no training image of the label 0, but one of 10"),
         (0, np.zeros([600, 784], np.uint8), "train-images-idx3-ubyte is damaged or not an IDX file"),
     ],
 )

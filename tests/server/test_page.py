@@ -6,10 +6,11 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import ROOT, script_command, start
 
-from mnist_cnn import Recipe, train
+from mnist_cnn import Dataset, Recipe, Split, train
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="needs a browser driver: pip install playwright, on Python 3.9 or newer"
@@ -520,3 +521,33 @@ def test_axe_finds_no_serious_accessibility_problem(visit, url, axe, scheme, wid
     draw_number(page, "42")
     wait_for_number(page, "42")
     check()
+
+
+@pytest.fixture(scope="module")
+def words_run(mnist, tmp_path_factory):
+    """A run on three of MNIST's digits, whose classes are words."""
+    digits = [0, 1, 7]
+
+    def choose(split):
+        chosen = np.isin(split.labels, digits)
+        return Split(split.images[chosen], np.searchsorted(digits, split.labels[chosen]).astype(np.uint8), len(digits))
+
+    names = "ring", "line", "crossing <b>"
+    dataset = Dataset("words", choose(mnist.train), choose(mnist.validation), choose(mnist.test), class_names=names)
+    run_dir = tmp_path_factory.mktemp("words") / "run"
+    train(dataset, run_dir, "fast", max_steps=150)
+    return run_dir
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (360, 740)])
+def test_classes_that_are_words_are_shown_by_their_names(visit, words_run, size):
+    with serve(words_run) as url:
+        page = visit(url, viewport={"width": size[0], "height": size[1]})
+        for digit, name in (0, "ring"), (7, "crossing <b>"):
+            draw(page, digit)
+            expect(page.locator("#number")).to_have_text(name)
+            expect(page.locator("#bars .winner")).to_have_text(re.compile(rf"^{name}\s*(> )?\d\d\.\d %$"))
+            expect(page.get_by_role("status")).to_have_text(re.compile(rf"^Prediction: {name}, "))
+            assert page.locator("#bars li:visible").count() == 3
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            page.get_by_role("button", name="Clear").click()

@@ -276,11 +276,23 @@ function showNextExample() {
   $("example").setAttribute("d", EXAMPLES[example]);
 }
 
-const bars = Array.from({ length: 10 }, (_, digit) => {
+const DIGITS = [..."0123456789"];
+
+// One bar for each digit. Of other data, the most probable classes, as many as there are digits.
+const bars = DIGITS.map((digit) => {
   const bar = $("bars").appendChild(document.createElement("li"));
   bar.innerHTML = `<span>${digit}</span><span class="bar" aria-hidden="true"><i></i></span><span></span>`;
   return bar;
 });
+
+// The names of the classes. The response has them if they are not digits.
+function getNames() {
+  return (shownResponse && shownResponse.classes) || DIGITS;
+}
+
+function rankClasses(probabilities) {
+  return [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
+}
 
 let shownResponse = null; // the latest response; null if the drawing is empty
 
@@ -292,6 +304,8 @@ function showPrediction(response) {
   document.querySelector(".prediction").classList.toggle("several", digits.length > 1);
   if (digits.length > 1) showDigitButtons(text);
   else $("number").textContent = text || "?";
+  $("number").style.setProperty("--length", Math.max(1, text.length));
+  document.querySelector(".prediction").classList.toggle("words", getNames().some((name) => name.length > 1));
   showDigit(digits.length - 1); // in most cases the digit that was drawn last
   if (revision && activePointer === null && !keyboardPen.down) announceSummary();
 }
@@ -324,10 +338,16 @@ function showDigit(index) {
   [...$("number").children].forEach((button, i) => button.setAttribute("aria-pressed", i === index));
   const position = digits.length > 1 ? ` at position ${index + 1} of ${digits.length}` : "";
   $("bars").setAttribute("aria-label", `Probability of each digit${position}`);
-  bars.forEach((bar, digit) => {
-    bar.querySelector("i").style.setProperty("--probability", prediction ? prediction.probabilities[digit] : 0);
-    bar.lastChild.textContent = prediction ? formatPercent(prediction.probabilities[digit]) : "";
-    bar.classList.toggle("winner", prediction !== null && digit === prediction.class);
+  const ranked = prediction ? rankClasses(prediction.probabilities) : [...DIGITS.keys()];
+  const shown = ranked.slice(0, bars.length).sort((a, b) => a - b);
+  bars.forEach((bar, row) => {
+    const index = shown[row];
+    bar.hidden = index === undefined;
+    if (bar.hidden) return;
+    bar.firstChild.textContent = getNames()[index];
+    bar.querySelector("i").style.setProperty("--probability", prediction ? prediction.probabilities[index] : 0);
+    bar.lastChild.textContent = prediction ? formatPercent(prediction.probabilities[index]) : "";
+    bar.classList.toggle("winner", prediction !== null && index === prediction.class);
   });
   showInput(prediction);
   const maps = prediction && (digits.length > 1 ? prediction : shownResponse).maps;
@@ -363,10 +383,10 @@ function getSummary() {
 }
 
 function describeDigit(index) {
-  const ranked = shownResponse.digits[index].probabilities.map((probability, digit) => [probability, digit]);
-  const [first, second] = ranked.sort(([a], [b]) => b - a);
-  const alternative = second[0] >= 0.05 ? `, or ${second[1]}, ${formatPercent(second[0])}` : "";
-  return `${first[1]}, ${formatPercent(first[0])}${alternative}.`;
+  const { probabilities } = shownResponse.digits[index];
+  const [first, second] = rankClasses(probabilities);
+  const describe = (number) => `${getNames()[number]}, ${formatPercent(probabilities[number])}`;
+  return `${describe(first)}${probabilities[second] >= 0.05 ? `, or ${describe(second)}` : ""}.`;
 }
 
 // The network's input and its feature maps.
@@ -377,7 +397,7 @@ function showInput(prediction) {
   const pixels = new ImageData(28, 28);
   image.forEach((value, i) => pixels.data.set([value, value, value, 255], 4 * i));
   input.getContext("2d").putImageData(pixels, 0, 0);
-  const label = prediction ? `Your ${prediction.class}, white on black, in 28 by 28 pixels` : "Empty";
+  const label = prediction ? `Your ${getNames()[prediction.class]}, white on black, in 28 by 28 pixels` : "Empty";
   input.setAttribute("aria-label", label);
 }
 
