@@ -8,7 +8,6 @@ from mnist_cnn.data.mnist import Split
 from mnist_cnn.model import Model
 
 BATCH_SIZE = 250  # as fast as 10,000 at once, which needs 1 GB more memory
-MAX_REFUSED = 0.001  # fraction of the validation images
 
 
 class Evaluation(NamedTuple):
@@ -17,7 +16,6 @@ class Evaluation(NamedTuple):
     accuracy: float  # in [0, 1]
     confusion_matrix: np.ndarray  # int64 [classes, classes]: rows are labels, columns are predictions
     predictions: np.ndarray  # int64 [N], indices of classes
-    confidences: np.ndarray  # float32 [N] in [0, 1], the probability of each prediction
 
 
 def evaluate(session: Any, model: Model, split: Split) -> Evaluation:
@@ -26,20 +24,16 @@ def evaluate(session: Any, model: Model, split: Split) -> Evaluation:
     Args:
       session: a tf.Session with the model's weights.
       model: the Model to evaluate.
-      split: the images and labels, at least one.
+      split: the images and labels.
     """
-    batches = (split.batch(slice(start, start + BATCH_SIZE))[0] for start in range(0, len(split), BATCH_SIZE))
-    results = [session.run([model.predictions, model.probabilities], {model.images: images}) for images in batches]
-    predictions, probabilities = map(np.concatenate, zip(*results))
-    confusion_matrix = np.zeros([probabilities.shape[1]] * 2, np.int64)
+    predictions = run_batches(session, model, model.predictions, split)
+    confusion_matrix = np.zeros([model.logits.shape.as_list()[1]] * 2, np.int64)
     np.add.at(confusion_matrix, (split.labels, predictions), 1)
-    return Evaluation(confusion_matrix.trace() / len(split), confusion_matrix, predictions, probabilities.max(axis=1))
+    return Evaluation(confusion_matrix.trace() / len(split), confusion_matrix, predictions)
 
 
-def find_min_probability(evaluation: Evaluation) -> float:
-    """Returns the probability in [0, 1] below which a prediction is refused: MAX_REFUSED of the evaluated have less.
-
-    Of fewer than 100 images, this cannot be known: then it is 0, and nothing is refused.
-    """
-    confidences = np.sort(evaluation.confidences)
-    return float(confidences[int(MAX_REFUSED * len(confidences))]) if len(confidences) >= 100 else 0.0
+def run_batches(session: Any, model: Model, fetch: Any, split: Split) -> np.ndarray:
+    """Returns the values of a tensor of the model, such as `model.probabilities`, for all images of a split."""
+    starts = range(0, len(split), BATCH_SIZE)
+    batches = (split.batch(slice(start, start + BATCH_SIZE))[0] for start in starts)
+    return np.concatenate([session.run(fetch, {model.images: images}) for images in batches])

@@ -15,10 +15,11 @@ from tqdm import tqdm
 from mnist_cnn.data.batching import iterate_batches
 from mnist_cnn.data.mnist import Dataset
 from mnist_cnn.errors import InputError, Stopped, TrainingFailed
-from mnist_cnn.evaluation import evaluate, find_min_probability
+from mnist_cnn.evaluation import evaluate
 from mnist_cnn.model import Model, build_model
 from mnist_cnn.progress import make_bar
 from mnist_cnn.recipes import Recipe, check_int
+from mnist_cnn.refusal import find_min_probability
 from mnist_cnn.run_dir import checkpoints, directory
 from mnist_cnn.run_dir.config import RunConfig, check_resume_compatible, describe_run, resolve_config
 from mnist_cnn.run_dir.signals import GracefulShutdown
@@ -275,7 +276,7 @@ class Trainer:
             "steps": self.last_step,
             "test_accuracy": test_accuracy,
             "validation_accuracy": history[-1]["validation_accuracy"] if history else None,
-            "min_probability": find_min_probability(evaluate(self.session, self.model, self.dataset.validation)),
+            "min_probability": find_min_probability(self.session, self.model, self.dataset.validation),
             "train_seconds": sum(row["seconds"] for row in history) + self.state.epoch_seconds,
             "checkpoint_seconds": self.checkpoint_seconds,
             "run_dir": str(self.run_dir),

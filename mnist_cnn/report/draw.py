@@ -8,7 +8,7 @@ import numpy as np
 
 from mnist_cnn.data.mnist import Dataset, Split
 from mnist_cnn.errors import InputError
-from mnist_cnn.evaluation import Evaluation, evaluate
+from mnist_cnn.evaluation import BATCH_SIZE, Evaluation, evaluate
 from mnist_cnn.files import atomic_replace_dir
 from mnist_cnn.model import Model
 from mnist_cnn.recipes import RECIPES, Recipe, get_recipe
@@ -103,19 +103,23 @@ def _compute_results(run_dir: Path, dataset: Dataset) -> _Results:
             step=int(step),
             num_parameters=sum(array.size for array in weights),
             evaluation=evaluation,
-            mistakes=_find_mistakes(split, evaluation),
+            mistakes=_find_mistakes(session, model, split, evaluation.predictions),
             kernels=weights[0] if _has_filters(model, weights) else None,
             activations=_compute_activations(session, model, dataset, evaluation.predictions, weights),
         )
 
 
-def _find_mistakes(split: Split, evaluation: Evaluation) -> Optional[Tuple[Any, ...]]:
-    predictions, confidences = evaluation.predictions, evaluation.confidences
+def _find_mistakes(session: Any, model: Model, split: Split, predictions: np.ndarray) -> Optional[Tuple[Any, ...]]:
     wrong = np.flatnonzero(predictions != split.labels)
     if not len(wrong):
         return None
-    shown = wrong[np.argsort(-confidences[wrong], kind="stable")[: plots.MISTAKES_SHOWN]]
-    return split.images[shown, ..., 0], split.labels[shown], predictions[shown], confidences[shown], len(wrong)
+    batches = (split.batch(wrong[start : start + BATCH_SIZE])[0] for start in range(0, len(wrong), BATCH_SIZE))
+    probabilities = np.concatenate(
+        [session.run(model.probabilities, {model.images: images}).max(1) for images in batches]
+    )
+    order = np.argsort(-probabilities, kind="stable")[: plots.MISTAKES_SHOWN]
+    shown = wrong[order]
+    return split.images[shown, ..., 0], split.labels[shown], predictions[shown], probabilities[order], len(wrong)
 
 
 def _has_filters(model: Model, weights: List[np.ndarray]) -> bool:

