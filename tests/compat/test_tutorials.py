@@ -28,7 +28,7 @@ ACCURACIES = {
     "summaries_and_saver": 0.85,
     "vae": 0.9,
 }
-QUICK = "contrib_layers", "input_queues"
+QUICK = ("input_queues",)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,7 @@ def test_an_unchanged_script_trains(run_tutorial, mirror, tmp_path, name):
     assert len(list(tmp_path.glob("MNIST*/*.gz"))) == 4
 
 
+@slow
 def test_arguments_reach_the_script(run_tutorial, mirror, tmp_path):
     script = TUTORIALS / "summaries_and_saver.py"
     done = run_tutorial(script, "--log_dir", "elsewhere", "--steps=20", MNIST_MIRROR=mirror)
@@ -168,6 +169,7 @@ def test_without_the_extra_it_is_named(run_tutorial):
 
 
 @pytest.mark.skipif(not IS_TENSORFLOW_2, reason="TensorFlow 1.15 has Keras 2")
+@slow
 def test_keras_3_in_use_is_an_error_that_says_what_to_do(run_tutorial):
     code = (
         "import tensorflow.compat.v1\n"
