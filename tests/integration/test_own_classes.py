@@ -149,7 +149,7 @@ def test_a_form_without_a_folder_is_an_error_that_names_the_flag(script):
 TRAINING_FONTS = [
     *(f"DejaVuSans{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique", "Mono-Bold", "Mono-Oblique")),
     *(f"DejaVuSerif{style}" for style in ("", "-Bold", "-Italic")),
-    *("STIXGeneral", "STIXGeneralBol", "STIXGeneralBolIta", "cmr10", "cmb10", "cmti10", "cmtt10"),
+    *("STIXGeneral", "STIXGeneralBol", "STIXGeneralBolIta", "cmr10", "cmb10", "cmtt10"),
 ]
 TEST_FONTS = ["DejaVuSerif-BoldItalic", "STIXGeneralItalic", "cmss10", "DejaVuSansMono"]
 
