@@ -15,7 +15,7 @@ from mnist_cnn.evaluation import BATCH_SIZE
 from mnist_cnn.files import fsync_path, tensorflow_readable, tensorflow_writable
 from mnist_cnn.model import MODELS, create_variable, inference
 from mnist_cnn.run_dir import checkpoints, directory
-from mnist_cnn.run_dir.config import read_class_names, read_preparation
+from mnist_cnn.run_dir.config import check_preparation, read_class_names, read_preparation
 from mnist_cnn.tf1 import new_session, tf
 
 SIGNATURE = "serving_default"
@@ -322,7 +322,7 @@ def _load(session: Any, saved_model: Path) -> Tuple[Any, Tuple[str, ...], str]:
     names = check_class_names(labels.get("classes"), str(extra / _LABELS_FILE))
     if [dimension.size for dimension in signature.outputs["probabilities"].tensor_shape.dim][1:] != [len(names)]:
         raise InputError(f"{saved_model}: its network has not {len(names)} classes, as many as {_LABELS_FILE} names")
-    return signature, names, str(labels.get("preparation", "digit"))
+    return signature, names, check_preparation(labels.get("preparation", "digit"), str(extra / _LABELS_FILE))
 
 
 def _find_saved_model(folder: Path) -> Optional[Path]:

@@ -146,9 +146,22 @@ def read_class_names(config: Dict[str, Any]) -> Tuple[str, ...]:
 
 
 def read_preparation(config: Dict[str, Any]) -> str:
-    """Returns how pictures become images of the dataset that config.json records: "digit" or "resize"."""
+    """Returns how pictures become images of the dataset that config.json records.
+
+    Raises:
+      InputError: it is invalid.
+    """
     dataset = config.get("dataset")
-    return str(dataset.get("preparation", "digit")) if isinstance(dataset, dict) else "digit"
+    return check_preparation(
+        dataset.get("preparation", "digit") if isinstance(dataset, dict) else "digit", "config.json"
+    )
+
+
+def check_preparation(name: Any, source: str) -> str:
+    """Returns the name of a preparation of pictures. Raises InputError unless it is "digit" or "resize"."""
+    if name not in ("digit", "resize"):
+        raise InputError(f"{source} is damaged: its preparation is neither digit nor resize")
+    return str(name)
 
 
 def describe_run(
