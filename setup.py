@@ -72,7 +72,11 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["mnist_cnn", "mnist_cnn.*"]),
-    package_data={"mnist_cnn": ["py.typed"], "mnist_cnn.report": ["template.html"], "mnist_cnn.server": ["static/*"]},
+    package_data={
+        "mnist_cnn": ["py.typed"],
+        "mnist_cnn.report": ["template.html"],
+        "mnist_cnn.server": ["static/*", "templates/*"],
+    },
     python_requires=">=3.7",
     install_requires=read_requirements(),
     extras_require={

@@ -80,6 +80,8 @@ class Contender:
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 text=True,
+                # By default, TensorFlow takes all of a GPU's memory, and there would be none for the other contenders.
+                env={**os.environ, "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
             )
         except OSError as error:
             raise InputError(

@@ -94,6 +94,13 @@ def fast_run(mnist_dir, tmp_path_factory):
 
 
 @pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The folder where prepared pictures are kept, one of its own for each test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "mnist_cnn"
+
+
+@pytest.fixture
 def script(tmp_path):
     """Runs a script as a user does, in an empty folder, without MNIST unless it is named."""
 

@@ -124,3 +124,10 @@ def encode_variants():
         file = io.BytesIO()
         variant.save(file, format, **options)
         yield format, file.getvalue()
+
+
+def encode_image(image, file_format="PNG"):
+    """The bytes of an image file."""
+    file = io.BytesIO()
+    image.save(file, file_format)
+    return file.getvalue()

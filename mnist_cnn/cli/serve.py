@@ -12,15 +12,19 @@ from typing import List, Optional
 
 from mnist_cnn.cli.command import Hints, Parser, load_tensorflow
 from mnist_cnn.cli.streams import discard
+from mnist_cnn.errors import InputError
 from mnist_cnn.recipes import check_int
 from mnist_cnn.run_dir.signals import SIGNALS
-from mnist_cnn.server import CannotListen
+from mnist_cnn.server import CannotListen, OpenToAnyone, is_loopback
 
 DESCRIPTION = (
     "Serves a page where you draw a number and see the network's prediction and feature maps, and TensorFlow Serving's "
     "REST API. Prints its URL when it is ready. Ctrl-C and SIGTERM stop it; requests sent before that are answered."
 )
-HINTS: Hints = {CannotListen: "choose another --host or --port"}
+HINTS: Hints = {
+    CannotListen: "choose another --host or --port",
+    OpenToAnyone: "add --collect-from-anyone if that is wanted",
+}
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +43,17 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         metavar="N",
         help="port to listen at; 0 chooses a free one (default: %(default)s, as TensorFlow Serving's)",
     )
+    add(
+        "--collect",
+        metavar="DIR",
+        help="let the page's visitors say what a drawing is that was misread, and save it as DIR/CLASS/TIME.png, for "
+        "train.py --init-from RUN --dataset folder --data-dir DIR",
+    )
+    add(
+        "--collect-from-anyone",
+        action="store_true",
+        help="with --collect: allow a --host, and a name in the page's URL, that are not this machine's own",
+    )
     parser.run(serve, HINTS, argv)
 
 
@@ -47,6 +62,10 @@ def serve(args: argparse.Namespace) -> None:
 
     # The system would use the port modulo 65536.
     check_int("port", args.port, 0, 65535)
+    if args.collect_from_anyone and not args.collect:
+        raise InputError("--collect-from-anyone needs --collect DIR")
+    if args.collect and not (args.collect_from_anyone or is_loopback(args.host)):
+        raise OpenToAnyone(f"other machines can reach {args.host}, and --collect would save what they draw")
     folder = args.run_dir or directory.latest_run(completed=True)
     # The server prepares images in several threads already. One BLAS thread for each halves the CPU time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -60,10 +79,15 @@ def serve(args: argparse.Namespace) -> None:
         logging.getLogger("waitress").setLevel(logging.ERROR)  # at lower levels, waitress logs every queued request
     from mnist_cnn import Classifier
     from mnist_cnn.server.app import create_app
+    from mnist_cnn.server.collect import Collector
     from mnist_cnn.server.http import Server
 
     with Classifier.load(folder) as classifier:
-        server = Server(create_app(classifier), args.host, args.port)
+        collector = None
+        if args.collect:
+            collector = Collector(args.collect, classifier.class_names, classifier.preparation)
+            logger.warning("corrected drawings are saved in %s", args.collect)
+        server = Server(create_app(classifier, collector, args.collect_from_anyone), args.host, args.port)
         for signum in SIGNALS:
             if signal.getsignal(signum) != signal.SIG_IGN:  # nohup ignores SIGHUP
                 signal.signal(signum, lambda *_: server.stop())

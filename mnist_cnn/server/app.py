@@ -4,7 +4,8 @@ import base64
 import io
 import json
 import threading
-from typing import Any, BinaryIO, Dict
+from typing import Any, BinaryIO, Dict, Optional
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -14,11 +15,18 @@ from mnist_cnn.errors import InputError, NoDigitFound
 from mnist_cnn.inference.classifier import Classifier, Number
 from mnist_cnn.inference.image_io import find_memory_problem, is_large
 from mnist_cnn.inference.number_json import describe_number
-from mnist_cnn.server import rest
+from mnist_cnn.server import is_loopback, rest
+from mnist_cnn.server.collect import MAX_FILE_BYTES, CannotSave, Collector
 
 try:
-    from flask import Flask, request
-    from werkzeug.exceptions import HTTPException, ServiceUnavailable, UnsupportedMediaType
+    from flask import Flask, render_template, request
+    from werkzeug.exceptions import (
+        Forbidden,
+        HTTPException,
+        RequestEntityTooLarge,
+        ServiceUnavailable,
+        UnsupportedMediaType,
+    )
 except ImportError as error:
     raise ImportError("to serve, pip install '.[serve]'") from error
 
@@ -36,10 +44,17 @@ SECURITY_HEADERS = {
 }
 
 
-def create_app(classifier: Classifier) -> Flask:
+def create_app(
+    classifier: Classifier, collector: Optional[Collector] = None, collects_from_anyone: bool = False
+) -> Flask:
     """Create the WSGI application that serves a classifier's predictions.
 
     Request bodies are read into memory whole: the HTTP server has to limit their size.
+
+    Args:
+      classifier: the Classifier.
+      collector: what saves the drawings that the page's visitors correct; None saves none.
+      collects_from_anyone: whether drawings are also accepted from pages at names other than this machine's own.
     """
     app = Flask(__name__)
     app.json.sort_keys = False
@@ -47,7 +62,11 @@ def create_app(classifier: Classifier) -> Flask:
 
     @app.get("/")
     def get_page():
-        return app.send_static_file("index.html")
+        names = list(classifier.class_names)
+        kind = "digit" if classifier.class_names == DIGITS else "character" if max(map(len, names)) == 1 else "picture"
+        return render_template(
+            "index.html", names=names, kind=kind, resized=classifier.preparation == "resize", collects=bool(collector)
+        )
 
     @app.get("/healthz")
     def get_health():
@@ -68,6 +87,20 @@ def create_app(classifier: Classifier) -> Flask:
             return describe_number(None)
         return _make_response(classifier, number, with_maps=request.args.get("maps") == "1")
 
+    if collector:
+
+        @app.post("/corrections/<name>")
+        def save_correction(name):
+            _check_origin(collects_from_anyone)
+            if request.mimetype != "image/png":
+                raise UnsupportedMediaType("the body must be an image, with Content-Type image/png")
+            body = request.get_data(cache=False)
+            if len(body) > MAX_FILE_BYTES:
+                raise RequestEntityTooLarge(f"the body has over {MAX_FILE_BYTES:,} bytes")
+            if not body.startswith(MAGIC_BYTES["image/png"]):
+                raise InputError("the image is not image/png")
+            return {"file": collector.save(body, name)}, 201
+
     @app.route("/v1/models/<path:_>", methods=["GET", "POST"])
     def call_rest_api(_):
         return rest.dispatch_request(classifier, request.method, request.path, request.get_data(cache=False))
@@ -83,12 +116,29 @@ def create_app(classifier: Classifier) -> Flask:
     def handle_input_error(error):
         return {"error": str(error)}, 400
 
+    @app.errorhandler(CannotSave)
+    def handle_full_folder(error):
+        return {"error": str(error)}, 507
+
     @app.after_request
     def add_security_headers(response):
         response.headers.update(SECURITY_HEADERS)
         return response
 
     return app
+
+
+def _check_origin(from_anyone: bool) -> None:
+    """Raises Forbidden unless the request is from this server's own page.
+
+    With DNS rebinding, the page of an attacker has the origin that it requests. But that is no name of this machine.
+    """
+    try:
+        origin = urlsplit(request.headers.get("Origin", ""))
+    except ValueError:
+        origin = urlsplit("")
+    if origin.netloc != request.host or not (from_anyone or is_loopback(origin.hostname or "")):
+        raise Forbidden("drawings are accepted from this server's own page only")
 
 
 def _read_number(classifier: Classifier, file: BinaryIO, large_image_lock: threading.Lock) -> Number:

@@ -12,11 +12,7 @@ from mnist_cnn import DataNotFound, InputError, load_folder, prepare
 WORDS = {"ay": "A", "bee": "B", "sea": "C"}
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """The user's cache folder."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "mnist_cnn"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def draw_pictures(folder, per_class=40):

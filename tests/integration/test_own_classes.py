@@ -19,6 +19,9 @@ LETTERS = "ABC"
 STEPS = 200
 
 
+pytestmark = pytest.mark.usefixtures("cache")
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     """A folder of pictures of the letters, 60 of each, in folders named after them; and each as arrays."""

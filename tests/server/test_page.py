@@ -3,14 +3,16 @@
 import contextlib
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import ROOT, script_command, start
+from PIL import Image, ImageOps
 
-from mnist_cnn import Dataset, Recipe, Split, train
+from mnist_cnn import Dataset, Recipe, Split, prepare, train
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="needs a browser driver: pip install playwright, on Python 3.9 or newer"
@@ -53,16 +55,18 @@ STROKES = {
 
 
 @contextlib.contextmanager
-def serve(run, python=sys.executable, port=0):
+def serve(run, python=sys.executable, port=0, collect=None):
     """Starts a server and yields the page's URL. At the end, SIGTERM has to stop the server without an error."""
-    server = start(script_command("serve.py", "--run-dir", run, "--port", port, python=python))
+    flags = ["--collect", collect] if collect else []
+    notice = f"NOTICE: corrected drawings are saved in {collect}\n" if collect else ""
+    server = start(script_command("serve.py", "--run-dir", run, "--port", port, *flags, python=python))
     url = server.stdout.readline().strip()
     assert url, server.communicate()
     try:
         yield url
     finally:
         server.terminate()
-        assert server.communicate(timeout=30) == ("", "") and server.returncode == 0
+        assert server.communicate(timeout=30) == ("", notice) and server.returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -551,3 +555,175 @@ def test_classes_that_are_words_are_shown_by_their_names(visit, words_run, size)
             assert page.locator("#bars li:visible").count() == 3
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             page.get_by_role("button", name="Clear").click()
+
+
+@pytest.fixture
+def hand(tmp_path):
+    """The folder where corrected drawings are saved."""
+    return tmp_path / "hand"
+
+
+@pytest.fixture
+def correcting(visit, fast_run, hand):
+    """Opens a page whose server saves corrected drawings."""
+    with serve(fast_run, collect=hand) as url:
+        yield lambda **options: visit(url, **options)
+
+
+def wait_for_saved(page, hand, name):
+    """Waits until the page says that a drawing was saved under a name. Returns its file."""
+    text = re.compile(rf"^Saved as {name}/\w+\.\d+Z\.png\.$")
+    expect(page.locator("#saved")).to_have_text(text)
+    return hand / page.locator("#saved").text_content().split()[-1].rstrip(".")
+
+
+def test_a_wrong_answer_is_corrected_by_mouse(correcting, hand):
+    page = correcting()
+    responses = []
+    page.on("response", lambda response: "/v1/digits" in response.url and responses.append(response))
+    summary = page.get_by_text("That is wrong: it is …")
+    expect(summary).to_be_hidden()
+    draw(page, 4)
+    wait_for_prediction(page, 4)
+    image = responses[-1].json()["image"]
+    expect(page.get_by_role("button", name="9", exact=True)).to_be_hidden()
+    summary.click()
+    page.get_by_role("button", name="9", exact=True).click()
+    file = wait_for_saved(page, hand, "9")
+    wait_until_empty(page)
+    expect(summary).to_be_hidden()
+    assert (prepare(file) * 255).round().astype(int).tolist() == image  # what the network was shown
+    draw(page, 7)
+    wait_for_prediction(page, 7)
+    expect(page.locator("#saved")).to_be_empty()
+    expect(page.get_by_role("button", name="9", exact=True)).to_be_hidden()
+    assert list(hand.rglob("*.png")) == [file]
+
+
+def test_a_wrong_answer_is_corrected_by_touch(correcting, hand):
+    page = correcting(viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
+    Touchscreen(page).draw(2)
+    wait_for_prediction(page, 2)
+    page.get_by_text("That is wrong: it is …").tap()
+    boxes = [it.bounding_box() for it in page.locator("#names button").all()]
+    assert len(boxes) == 10 and min(min(box["width"], box["height"]) for box in boxes) >= 44
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.get_by_role("button", name="3", exact=True).tap()
+    assert wait_for_saved(page, hand, "3").exists()
+    wait_until_empty(page)
+
+
+def test_a_wrong_answer_is_corrected_with_the_keyboard_alone(correcting, hand):
+    page = correcting()
+    page.keyboard.press("Tab")
+    for key in ("Space", *["ArrowDown"] * 6, "Space"):
+        page.keyboard.press(key)
+    expect(page.locator("#number")).to_have_text(re.compile(r"\d"))
+    for _ in ("Undo", "Clear", "That is wrong"):
+        page.keyboard.press("Tab")
+    expect(page.locator("summary")).to_be_focused()
+    page.keyboard.press("Enter")
+    for _ in range(2):
+        page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="1", exact=True)).to_be_focused()
+    page.keyboard.press("Enter")
+    assert wait_for_saved(page, hand, "1").exists()
+    wait_until_empty(page)
+
+
+def test_one_digit_of_a_number_is_corrected_or_the_whole_drawing_as_one_digit(correcting, hand):
+    page = correcting()
+    draw(page, 4)
+    wait_for_prediction(page, 4)
+    page.get_by_role("button", name="Clear").click()
+    wait_until_empty(page)
+    draw_number(page, "42")
+    wait_for_number(page, "42")
+    page.get_by_text("Digit 2 of 2 is wrong: it is …").click()
+    page.get_by_role("button", name="4, digit 1 of 2").click()
+    expect(page.locator("summary")).to_have_text("Digit 1 of 2 is wrong: it is …")
+    page.get_by_role("button", name="9", exact=True).click()
+    part = wait_for_saved(page, hand, "9")
+    expect(page.locator("#number")).to_have_text("42")  # the drawing stays: its other digit can be corrected
+    with Image.open(part) as image:
+        left, _, right, _ = ImageOps.invert(image).getbbox()
+    assert right < 560 / 2, "only the 4, on the left, is in the picture"
+
+    page.get_by_role("button", name="2, digit 2 of 2").click()
+    page.get_by_text("Digit 2 of 2 is wrong: it is …").click()
+    page.get_by_label("The whole drawing is one digit").check()
+    expect(page.locator("summary")).to_have_text("That is wrong: it is …")
+    page.get_by_role("button", name="8", exact=True).click()
+    whole = wait_for_saved(page, hand, "8")
+    wait_until_empty(page)
+    with Image.open(whole) as image:
+        assert ImageOps.invert(image).getbbox()[2] > 560 / 2 > left
+
+
+def test_a_correction_that_cannot_be_saved_is_reported_and_the_drawing_stays(visit, fast_run, hand):
+    with serve(fast_run, collect=hand) as url:
+        page = visit(url, expected_problems=" 507|status of 507")
+        draw(page, 5)
+        wait_for_prediction(page, 5)
+        shutil.rmtree(str(hand))
+        hand.touch()
+        page.get_by_text("That is wrong: it is …").click()
+        page.get_by_role("button", name="6", exact=True).click()
+        expect(page.get_by_role("alert")).to_have_text(re.compile("^the drawing cannot be saved: "))
+        expect(page.locator("#saved")).to_be_empty()
+        wait_for_prediction(page, 5)
+        hand.unlink()
+        page.get_by_role("button", name="6", exact=True).click()
+        assert wait_for_saved(page, hand, "6").exists()
+        expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def draw_foot(page, number):
+    """Draws a 7 as only one person writes it: an upright stroke with a bar across its foot."""
+    chance = np.random.RandomState(number)
+    x, top, bottom, left, right = [50, 20, 82, 34, 68] + chance.uniform(-4, 4, 5)
+    slant = chance.uniform(-3, 3)
+    draw_strokes(page, [[(x + slant, top), (x, bottom)], [(left, bottom - 15), (right, bottom - 15 + slant)]])
+
+
+def test_ten_corrections_teach_a_network_ones_own_hand(visit, fast_run, hand, script, tmp_path, mnist_dir):
+    def read_feet(url, numbers, name=None):
+        """Draws feet. Returns what the page reads; with a name, also corrects them to it."""
+        page, read = visit(url), []
+        for number in numbers:
+            draw_foot(page, number)
+            expect(page.get_by_role("status")).to_have_text(re.compile("^(Prediction: |No digit yet)"))
+            read.append(page.locator("#number").text_content())
+            if name:
+                page.locator("summary").click()
+                if page.get_by_label("The whole drawing is one digit").is_visible():
+                    page.get_by_label("The whole drawing is one digit").check()
+                page.get_by_role("button", name=name, exact=True).click()
+                wait_for_saved(page, hand, name)
+            else:
+                page.get_by_role("button", name="Clear").click()
+            wait_until_empty(page)
+        return read
+
+    others = range(10, 20)
+    with serve(fast_run, collect=hand) as url:
+        read_feet(url, range(10), "7")
+        assert read_feet(url, others).count("7") < 5
+    assert len(list((hand / "7").glob("*.png"))) == 10
+    flags = "--init-from", fast_run, "--dataset", "folder", "--data-dir", hand, "--run-dir", "taught"
+    done = script("train.py", *flags, MNIST_DATA_DIR=str(mnist_dir))
+    assert done.returncode == 0, done.stderr
+    with serve(tmp_path / "taught") as url:
+        assert read_feet(url, others) == ["7"] * 10
+
+
+def test_axe_finds_no_serious_accessibility_problem_in_corrections(visit, fast_run, hand, axe):
+    with serve(fast_run, collect=hand) as url:
+        page = visit(url, bypass_csp=True)
+        page.add_script_tag(path=axe)
+        draw_number(page, "42")
+        wait_for_number(page, "42")
+        page.locator("summary").click()
+        found = page.evaluate("axe.run()")
+        assert len(found["passes"]) > 20
+        assert not [it["id"] for it in found["violations"] if it["impact"] in ("serious", "critical")]

@@ -1,6 +1,6 @@
 "use strict";
 
-// In three parts: the drawing, the requests to the server, the display of its response.
+// In four parts: the drawing, the requests to the server, the display of its response, corrections of it.
 
 const $ = (id) => document.getElementById(id);
 const nextFrame = () => new Promise(requestAnimationFrame);
@@ -47,9 +47,9 @@ function handleChange() {
   requestPrediction();
 }
 
-function drawStrokes(context, side, colour) {
+function drawStrokes(context, drawn, side, colour) {
   Object.assign(context, { strokeStyle: colour, lineWidth: PEN_WIDTH * side, lineCap: "round", lineJoin: "round" });
-  for (const stroke of strokes) {
+  for (const stroke of drawn) {
     context.beginPath();
     let [x, y] = stroke[0];
     context.moveTo(x * side, y * side);
@@ -74,7 +74,7 @@ async function redraw() {
   canvas.width = canvas.height = side; // also clears the canvas
   const context = canvas.getContext("2d");
   const style = getComputedStyle(canvas);
-  drawStrokes(context, side, style.color);
+  drawStrokes(context, strokes, side, style.color);
   if (!keyboardPen.visible) return;
   context.beginPath();
   context.arc(keyboardPen.x * side, keyboardPen.y * side, (PEN_WIDTH * side) / 2, 0, 7);
@@ -222,7 +222,8 @@ async function requestPrediction() {
   requesting = false;
 }
 
-function renderPng() {
+// The drawing, or some strokes of it, as a PNG file.
+function renderPng(drawn = strokes) {
   const png = Object.assign(document.createElement("canvas"), { width: PNG_SIDE, height: PNG_SIDE });
   const side = PNG_SIDE - 2 * PNG_MARGIN;
   const context = png.getContext("2d");
@@ -232,14 +233,16 @@ function renderPng() {
   context.beginPath();
   context.rect(0, 0, side, side);
   context.clip(); // parts of a stroke outside the drawing area are not visible on the page either
-  drawStrokes(context, side, "black"); // black on white in both colour schemes
+  drawStrokes(context, drawn, side, "black"); // black on white in both colour schemes
   return new Promise((resolve) => png.toBlob(resolve, "image/png"));
 }
 
-async function fetchPrediction(png) {
+const fetchPrediction = (png) => post("/v1/digits?maps=1", png);
+
+async function post(path, png) {
   let response;
   try {
-    response = await fetch("/v1/digits?maps=1", {
+    response = await fetch(path, {
       method: "POST",
       headers: { "Content-Type": "image/png" },
       body: png,
@@ -272,40 +275,38 @@ const EXAMPLES = [
 let example = -1;
 
 function showNextExample() {
+  if (!$("example")) return; // the classes are not digits
   example = (example + 1) % EXAMPLES.length;
   $("example").setAttribute("d", EXAMPLES[example]);
 }
 
-const DIGITS = [..."0123456789"];
+const NAMES = JSON.parse(document.body.dataset.names); // of the classes
+const KIND = document.body.dataset.kind; // of what a class is: a digit, another character, or a picture
 
-// One bar for each digit. Of other data, the most probable classes, as many as there are digits.
-const bars = DIGITS.map((digit) => {
+// One bar for each digit. Of other data, the ten most probable classes.
+const bars = NAMES.slice(0, 10).map(() => {
   const bar = $("bars").appendChild(document.createElement("li"));
-  bar.innerHTML = `<span>${digit}</span><span class="bar" aria-hidden="true"><i></i></span><span></span>`;
+  bar.innerHTML = `<span></span><span class="bar" aria-hidden="true"><i></i></span><span></span>`;
   return bar;
 });
-
-// The names of the classes. The response has them if they are not digits.
-function getNames() {
-  return (shownResponse && shownResponse.classes) || DIGITS;
-}
 
 function rankClasses(probabilities) {
   return [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
 }
 
 let shownResponse = null; // the latest response; null if the drawing is empty
+let shownDigit = -1; // the index of one of its digits
 
 function showPrediction(response) {
   shownResponse = response;
   const { text, digits } = response || { text: "", digits: [] };
   $("number").classList.toggle("unknown", !text);
-  $("probability").textContent = text ? formatPercent(response.probability) : response ? "no digit yet" : "";
+  $("probability").textContent = text ? formatPercent(response.probability) : response ? `no ${KIND} yet` : "";
   document.querySelector(".prediction").classList.toggle("several", digits.length > 1);
   if (digits.length > 1) showDigitButtons(text);
   else $("number").textContent = text || "?";
   $("number").style.setProperty("--length", Math.max(1, text.length));
-  document.querySelector(".prediction").classList.toggle("words", getNames().some((name) => name.length > 1));
+  document.querySelector(".prediction").classList.toggle("words", KIND === "picture");
   showDigit(digits.length - 1); // in most cases the digit that was drawn last
   if (revision && activePointer === null && !keyboardPen.down) announceSummary();
 }
@@ -327,24 +328,23 @@ function showDigitButtons(text) {
   number.style.setProperty("--length", text.length);
   [...number.children].forEach((button, index) => {
     button.textContent = text[index];
-    button.setAttribute("aria-label", `${text[index]}, digit ${index + 1} of ${text.length}`);
+    button.setAttribute("aria-label", `${text[index]}, ${KIND} ${index + 1} of ${text.length}`);
   });
 }
 
 // Shows the probabilities, the network's input and its maps for one digit of the latest response; none for index -1.
 function showDigit(index) {
+  shownDigit = index;
   const digits = shownResponse ? shownResponse.digits : [];
   const prediction = index < 0 ? null : digits[index];
   [...$("number").children].forEach((button, i) => button.setAttribute("aria-pressed", i === index));
   const position = digits.length > 1 ? ` at position ${index + 1} of ${digits.length}` : "";
-  $("bars").setAttribute("aria-label", `Probability of each digit${position}`);
-  const ranked = prediction ? rankClasses(prediction.probabilities) : [...DIGITS.keys()];
+  $("bars").setAttribute("aria-label", `Probability of each ${KIND}${position}`);
+  const ranked = prediction ? rankClasses(prediction.probabilities) : [...NAMES.keys()];
   const shown = ranked.slice(0, bars.length).sort((a, b) => a - b);
   bars.forEach((bar, row) => {
     const index = shown[row];
-    bar.hidden = index === undefined;
-    if (bar.hidden) return;
-    bar.firstChild.textContent = getNames()[index];
+    bar.firstChild.textContent = NAMES[index];
     bar.querySelector("i").style.setProperty("--probability", prediction ? prediction.probabilities[index] : 0);
     bar.lastChild.textContent = prediction ? formatPercent(prediction.probabilities[index]) : "";
     bar.classList.toggle("winner", prediction !== null && index === prediction.class);
@@ -354,6 +354,7 @@ function showDigit(index) {
   const hasMaps = Boolean(maps) && Object.entries(mapViews).every(([layer, view]) => view.fits(maps[layer]));
   if (prediction) document.body.classList.toggle("without-maps", !hasMaps);
   for (const [layer, view] of Object.entries(mapViews)) view.setMaps(hasMaps ? maps[layer] : null);
+  showCorrection();
 }
 
 function formatPercent(probability) {
@@ -377,7 +378,7 @@ function announceSummary() {
 function getSummary() {
   if (!shownResponse) return "The drawing area is empty.";
   const { text, digits, probability } = shownResponse;
-  if (!text) return "No digit yet.";
+  if (!text) return `No ${KIND} yet.`;
   if (digits.length === 1) return `Prediction: ${describeDigit(0)}`;
   return `Prediction: ${[...text].join(" ")}, ${formatPercent(probability)}.`; // a zero at the start is read out too
 }
@@ -385,7 +386,7 @@ function getSummary() {
 function describeDigit(index) {
   const { probabilities } = shownResponse.digits[index];
   const [first, second] = rankClasses(probabilities);
-  const describe = (number) => `${getNames()[number]}, ${formatPercent(probabilities[number])}`;
+  const describe = (number) => `${NAMES[number]}, ${formatPercent(probabilities[number])}`;
   return `${describe(first)}${probabilities[second] >= 0.05 ? `, or ${describe(second)}` : ""}.`;
 }
 
@@ -397,7 +398,8 @@ function showInput(prediction) {
   const pixels = new ImageData(28, 28);
   image.forEach((value, i) => pixels.data.set([value, value, value, 255], 4 * i));
   input.getContext("2d").putImageData(pixels, 0, 0);
-  const label = prediction ? `Your ${getNames()[prediction.class]}, white on black, in 28 by 28 pixels` : "Empty";
+  const { colours } = document.body.dataset;
+  const label = prediction ? `Your ${NAMES[prediction.class]}, ${colours}, in 28 by 28 pixels` : "Empty";
   input.setAttribute("aria-label", label);
 }
 
@@ -499,6 +501,63 @@ const mapViews = {
   pool1: new MapView($("pool1"), 14, 32, 8, 1, 0.35),
   pool2: new MapView($("pool2"), 7, 64, 16, 0.5, 0.25),
 };
+
+// --- Corrections: they are on the page only if the server saves them ---
+
+const correction = $("correction");
+let saving = false;
+
+const isPart = () => shownResponse.digits.length > 1 && !$("whole").checked;
+
+function showCorrection() {
+  if (!correction) return;
+  correction.hidden = !shownResponse;
+  if (!shownResponse) return;
+  $("saved").textContent = "";
+  const count = shownResponse.digits.length;
+  $("whole").parentElement.hidden = count < 2;
+  const part = `${KIND[0].toUpperCase()}${KIND.slice(1)} ${shownDigit + 1} of ${count}`;
+  $("wrong").textContent = `${isPart() ? part : "That"} is wrong`;
+}
+
+// The strokes of the shown digit, those nearest to it from left to right; all if it is the only digit.
+function getWrongStrokes() {
+  if (!isPart()) return strokes;
+  const side = PNG_SIDE - 2 * PNG_MARGIN;
+  const centres = shownResponse.digits.map(({ box }) => ((box[0] + box[2]) / 2 - PNG_MARGIN) / side);
+  return strokes.filter((stroke) => {
+    const across = stroke.map(([x]) => x);
+    const centre = (Math.min(...across) + Math.max(...across)) / 2;
+    const distances = centres.map((other) => Math.abs(other - centre));
+    return distances.indexOf(Math.min(...distances)) === shownDigit;
+  });
+}
+
+async function saveCorrection(name) {
+  const drawn = getWrongStrokes();
+  if (!drawn.length) throw new Error(`To correct this ${KIND}, draw it alone.`);
+  const { file } = await post(`/corrections/${encodeURIComponent(name)}`, await renderPng(drawn));
+  showError("");
+  correction.open = $("whole").checked = false;
+  if (drawn === strokes) {
+    clear();
+    canvas.scrollIntoView({ block: "nearest" }); // for the next drawing
+  } else showCorrection();
+  $("saved").textContent = `Saved as ${file}.`;
+}
+
+if (correction) {
+  $("whole").addEventListener("change", showCorrection);
+  correction.addEventListener("toggle", () => correction.scrollIntoView({ block: "nearest" }));
+  [...$("names").children].forEach((button, index) => {
+    button.addEventListener("click", async () => {
+      if (saving) return;
+      saving = true;
+      await saveCorrection(NAMES[index]).catch((error) => showError(error.message));
+      saving = false;
+    });
+  });
+}
 
 showNextExample();
 showPrediction(null);
