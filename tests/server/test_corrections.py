@@ -184,9 +184,22 @@ def test_a_folder_that_cannot_collect_is_a_one_line_error(run, script, tmp_path)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "train"])
 def test_a_class_whose_name_is_no_folders_is_refused_at_the_start(run, script, tmp_path, name):
-    exported = tmp_path / script("export.py", "--run-dir", run, "--export-dir", "exported").stdout.strip()
-    labels = exported / "assets.extra" / "labels.json"
-    labels.write_text(json.dumps({**json.loads(labels.read_text()), "classes": [*DIGITS[:9], name]}))
+    exported = export(run, script, tmp_path, classes=[*DIGITS[:9], name])
     line = one_line_error(script("serve.py", "--run-dir", exported, "--port", 0, "--collect", "new"), 2)
     assert f"the name of the class {name} cannot be that of a folder in new" in line
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+def test_an_exported_model_with_an_unknown_preparation_is_a_one_line_error(run, script, tmp_path):
+    exported = export(run, script, tmp_path, preparation="blur")
+    line = one_line_error(script("serve.py", "--run-dir", exported, "--port", 0), 2)
+    assert "labels.json is damaged: its preparation is neither digit nor resize" in line
+
+
+def export(run, script, tmp_path, **labels):
+    """Exports a run, and changes labels.json in the exported model."""
+    exported = tmp_path / script("export.py", "--run-dir", run, "--export-dir", "exported").stdout.strip()
+    path = exported / "assets.extra" / "labels.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **labels}))
+    return exported
