@@ -50,6 +50,10 @@ class TrainingFailed(RuntimeError):
         self.run_dir = run_dir
 
 
+class ForkedProcess(RuntimeError):
+    """TensorFlow is used in a forked process after it ran in the parent process, where it would wait forever."""
+
+
 class Stopped(KeyboardInterrupt):
     """The run was stopped by the signal `signum`. Commands exit with status 128 + `signum`.
 

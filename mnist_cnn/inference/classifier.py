@@ -19,12 +19,19 @@ from mnist_cnn.run_dir.config import check_preparation, read_class_names, read_p
 from mnist_cnn.tf1 import new_session, tf
 
 SIGNATURE = "serving_default"
-_LABELS_FILE = "labels.json"  # in a SavedModel's folder assets.extra: {"classes": [names of the classes]}
+_LABELS_FILE = "labels.json"  # in a SavedModel's folder assets.extra
+_MIN_PROBABILITY = "min_probability"  # a key of labels.json and of a run's result.json
 
-# Each activation of the network is in a graph collection of this name plus its key. A SavedModel keeps collections,
-# so that an exported model has its activations by key too.
-_ACTIVATIONS = "activations/"
-_MIN_PROBABILITY = "min_probability"  # a graph collection too, and a key of result.json
+
+class SavedNetwork(NamedTuple):
+    """What a run or an exported model says of its network, apart from the weights."""
+
+    checkpoint: Path  # path prefix of the weights
+    model: str  # a name in MODELS
+    class_names: Tuple[str, ...]
+    preparation: str = "digit"  # how pictures become images, a key of preprocessing.PREPARATIONS
+    min_probability: float = 0.0  # in [0, 1], that each digit of a number must have; a run that was stopped has none
+    version: int = 1  # the number of the exported model's folder
 
 
 class Prediction(NamedTuple):
@@ -61,30 +68,32 @@ class Classifier:
             classes, probabilities = classifier.predict(["seven.jpg", "two.png"])
     """
 
-    def __init__(
-        self,
-        session: Any,
-        signature: Any,
-        version: int,
-        class_names: Tuple[str, ...] = DIGITS,
-        preparation: str = "digit",
-    ):
-        """Use `Classifier.load` instead.
+    def __init__(self, session: Any, network: SavedNetwork):
+        """Use `Classifier.load` instead. Adds the network to the current graph, without training ops.
 
         Args:
-          session: a tf.Session whose graph contains the network.
-          signature: the SignatureDef of this graph, with the inputs and outputs that `export` documents.
-          version: the number of the exported model's folder; 1 for a run.
-          class_names: the names of the classes.
-          preparation: how pictures become images, a key of preprocessing.PREPARATIONS.
+          session: a tf.Session for the current graph.
+          network: a run or an exported model. No graph of its files is used, since a graph is a program: it may read
+            and write files when it is loaded.
+
+        Raises:
+          InputError: the checkpoint has other variables.
         """
         self._session = session
-        self.signature = signature
-        self.version = version
-        self.class_names, self.preparation = class_names, preparation
-        thresholds = session.graph.get_collection(_MIN_PROBABILITY)
-        # The probability in [0, 1] that each digit of a number must have. A run that was stopped has none.
-        self.min_probability = float(session.run(thresholds[0])) if thresholds else 0.0
+        self.class_names, self.preparation = network.class_names, network.preparation
+        self.min_probability, self.version = network.min_probability, network.version
+        images = tf.placeholder(tf.float32, [None, 28, 28, 1], name="images")
+        shapes = MODELS[network.model].weight_shapes(len(network.class_names))
+        weights = [create_variable(tf.zeros(shape), name) for name, shape in shapes.items()]
+        logits, self._activations = inference(network.model, images, weights)
+        self.signature = tf.saved_model.signature_def_utils.predict_signature_def(
+            {"images": images},
+            {
+                "classes": tf.argmax(logits, 1, name="classes"),
+                "probabilities": tf.nn.softmax(logits, name="probabilities"),
+            },
+        )
+        checkpoints.restore(session, checkpoints.make_saver(), str(network.checkpoint))
 
     @classmethod
     def load(cls, folder: Union[str, Path]) -> "Classifier":
@@ -106,16 +115,14 @@ class Classifier:
             raise RunNotFound(
                 f"{folder} is neither a run nor an exported model: it contains no config.json and no saved_model.pb"
             )
+        network = _find_run(folder) if saved_model is None else _find_network(saved_model)
         with tf.Graph().as_default():
             session = new_session()
             try:
-                loaded = _restore_run(session, folder) if saved_model is None else _load(session, saved_model)
+                return cls(session, network)
             except BaseException:
                 session.close()
                 raise
-        version = int(saved_model.name) if saved_model and saved_model.name.isdigit() else 1
-        signature, names, preparation = loaded
-        return cls(session, signature, version, names, preparation)
 
     def predict(self, images: Any) -> Prediction:
         """Predicts classes in fixed-size batches: apart from the result, memory does not grow with the images.
@@ -196,11 +203,7 @@ class Classifier:
           Feature maps by activation name, float32 [height, width, channels], at least 0: for the model cnn
           {"pool1": [14, 14, 32], "pool2": [7, 7, 64]}, for a network without pooling {}.
         """
-        graph = self._session.graph
-        names = [key[len(_ACTIVATIONS) :] for key in graph.get_all_collection_keys() if key.startswith(_ACTIVATIONS)]
-        fetches = {
-            name: graph.get_collection(_ACTIVATIONS + name)[0] for name in sorted(names) if name.startswith("pool")
-        }
+        fetches = {name: tensor for name, tensor in self._activations.items() if name.startswith("pool")}
         (maps,) = self._run_batches(fetches, image)
         return {name: values[0] for name, values in maps.items()}
 
@@ -209,7 +212,7 @@ class Classifier:
 
         The signature `serving_default` has the input `images`, float32 [N, 28, 28, 1] in [0, 1], and the outputs
         `classes`, int64 [N], and `probabilities`, float32 [N, number of classes]. The names of the classes are in
-        assets.extra/labels.json, {"classes": [...]}. TensorFlow 1.15 and 2 can load each other's models.
+        assets.extra/labels.json. TensorFlow 1.15 and 2 can load each other's models.
 
         Returns:
           The path of the new subfolder: folder/1, or the next unused number.
@@ -266,63 +269,65 @@ class Classifier:
             builder.save()
         (path / "assets.extra").mkdir()
         (path / "assets.extra" / _LABELS_FILE).write_text(
-            json.dumps({"classes": self.class_names, "preparation": self.preparation})
+            json.dumps(
+                {
+                    "classes": self.class_names,
+                    "preparation": self.preparation,
+                    _MIN_PROBABILITY: self.min_probability,
+                }
+            )
         )
 
 
-def _restore_run(session: Any, run_dir: Path) -> Tuple[Any, Tuple[str, ...], str]:
-    """Adds a run's network to the current graph, without training ops.
-
-    Returns:
-      Its SignatureDef, the names of its classes, and the preparation of pictures.
-    """
+def _find_run(run_dir: Path) -> SavedNetwork:
     config = directory.read_json(run_dir, "config.json")
-    model, names = config.get("model"), read_class_names(config)
+    model = config.get("model")
     if not isinstance(model, str) or model not in MODELS:
         raise InputError(f"{run_dir / 'config.json'} is damaged: its model is none of {', '.join(MODELS)}")
-    prefix = checkpoints.require_checkpoint(run_dir)
-    images = tf.placeholder(tf.float32, [None, 28, 28, 1], name="images")
-    shapes = MODELS[model].weight_shapes(len(names))
-    weights = [create_variable(tf.zeros(shape), name) for name, shape in shapes.items()]
-    logits, activations = inference(model, images, weights)
-    for name, activation in activations.items():
-        tf.add_to_collection(_ACTIVATIONS + name, activation)
-    classes = tf.argmax(logits, 1, name="classes")
-    probabilities = tf.nn.softmax(logits, name="probabilities")
-    checkpoints.restore(session, checkpoints.make_saver(), prefix)
-    if (run_dir / "result.json").exists():
-        min_probability = directory.read_json(run_dir, "result.json").get(_MIN_PROBABILITY, 0.0)
-        if not isinstance(min_probability, float) or not 0 <= min_probability <= 1:
-            raise InputError(f"{run_dir / 'result.json'} is damaged: its {_MIN_PROBABILITY} is not in 0..1")
-        tf.add_to_collection(_MIN_PROBABILITY, tf.constant(min_probability))
-    signature = tf.saved_model.signature_def_utils.predict_signature_def(
-        {"images": images}, {"classes": classes, "probabilities": probabilities}
+    result = directory.read_json(run_dir, "result.json") if (run_dir / "result.json").exists() else {}
+    return SavedNetwork(
+        Path(checkpoints.require_checkpoint(run_dir)),
+        model,
+        read_class_names(config),
+        read_preparation(config),
+        _read_min_probability(result, run_dir / "result.json"),
     )
-    return signature, names, read_preparation(config)
 
 
-def _load(session: Any, saved_model: Path) -> Tuple[Any, Tuple[str, ...], str]:
-    """Loads a SavedModel into the current graph. Returns what `_restore_run` does."""
+def _find_network(saved_model: Path) -> SavedNetwork:
+    """Finds out which network of MODELS an exported model is, by the shapes of its variables."""
+    extra = saved_model / "assets.extra"
+    labels = directory.read_json(extra, _LABELS_FILE) if (extra / _LABELS_FILE).exists() else {"classes": DIGITS}
+    names = check_class_names(labels.get("classes"), str(extra / _LABELS_FILE))
     try:
-        with tensorflow_readable(saved_model, "saved_model.pb", "variables/*") as path:
-            loaded = tf.saved_model.loader.load(session, [tf.saved_model.tag_constants.SERVING], path)
+        with tensorflow_readable(saved_model, "variables/*") as path:
+            reader = tf.train.load_checkpoint(os.path.join(path, "variables", "variables"))
+            shapes = reader.get_variable_to_shape_map()
     except Exception as error:  # TensorFlow raises many exception types for damaged files
         raise InputError(
-            f"{saved_model} is a damaged SavedModel, or one that this TensorFlow cannot load ({_shorten(error)})"
+            f"{saved_model} is a damaged SavedModel, or not a model of this project: its variables cannot be read"
         ) from error
-    signature = loaded.signature_def[SIGNATURE]
-    if set(signature.inputs) != {"images"} or set(signature.outputs) != {"classes", "probabilities"}:
+    model = next((name for name, network in MODELS.items() if network.weight_shapes(len(names)) == shapes), None)
+    if model is None:
         raise InputError(
-            f"{saved_model} is not a model of this project: "
-            f"its signature {SIGNATURE} must map images to classes and probabilities"
+            f"{saved_model} is not a model of this project: its variables are those of none of its networks "
+            f"({', '.join(MODELS)}) with {len(names)} classes"
         )
-    extra, labels = saved_model / "assets.extra", {"classes": DIGITS}
-    if (extra / _LABELS_FILE).exists():
-        labels = directory.read_json(extra, _LABELS_FILE)
-    names = check_class_names(labels.get("classes"), str(extra / _LABELS_FILE))
-    if [dimension.size for dimension in signature.outputs["probabilities"].tensor_shape.dim][1:] != [len(names)]:
-        raise InputError(f"{saved_model}: its network has not {len(names)} classes, as many as {_LABELS_FILE} names")
-    return signature, names, check_preparation(labels.get("preparation", "digit"), str(extra / _LABELS_FILE))
+    return SavedNetwork(
+        saved_model / "variables" / "variables",
+        model,
+        names,
+        check_preparation(labels.get("preparation", "digit"), str(extra / _LABELS_FILE)),
+        _read_min_probability(labels, extra / _LABELS_FILE),
+        int(saved_model.name) if saved_model.name.isdigit() else 1,
+    )
+
+
+def _read_min_probability(content: Dict[str, Any], path: Path) -> float:
+    min_probability = content.get(_MIN_PROBABILITY, 0.0)
+    if not isinstance(min_probability, float) or not 0 <= min_probability <= 1:
+        raise InputError(f"{path} is damaged: its {_MIN_PROBABILITY} is not in 0..1")
+    return min_probability
 
 
 def _find_saved_model(folder: Path) -> Optional[Path]:

