@@ -1,8 +1,11 @@
 """CPU detection."""
 
 import contextlib
+import faulthandler
+import os
 import platform
 import re
+import signal
 from pathlib import Path
 
 
@@ -20,6 +23,46 @@ def is_amd() -> bool:
 def has_bfloat16() -> bool:
     """Whether the CPU has bfloat16 instructions. Detected on Linux only."""
     return bool(re.search(r"\b(avx512_bf16|amx_bf16)\b", _read_cpuinfo()))
+
+
+def has_avx() -> bool:
+    """Whether the CPU has AVX instructions, which TensorFlow's wheels need; True for CPUs other than x86.
+
+    NumPy asks the CPU itself: emulators such as QEMU show another one's /proc/cpuinfo.
+    """
+    import numpy as np  # the commands' --help imports this module, and is quick without NumPy
+
+    core = getattr(np, "_core", None) or np.core
+    features = getattr(core._multiarray_umath, "__cpu_features__", {})
+    return platform.machine() not in ("x86_64", "AMD64") or features.get("AVX", True)
+
+
+def find_import_problem(module: str) -> str:
+    """Returns why a module that was compiled for AVX cannot be imported on this CPU, or "".
+
+    Without AVX, the module is imported in a forked process first: instructions that the CPU lacks kill a process. The
+    module may also be a build without AVX.
+    """
+    if has_avx() or not hasattr(os, "fork"):
+        return ""
+    process = os.fork()
+    if process == 0:
+        try:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            faulthandler.disable()  # it may report on another file descriptor
+            __import__(module)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(process, 0)
+    if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGILL:
+        return ""
+    return (
+        "this CPU has no AVX instructions, which TensorFlow's wheels need; in a virtual machine, choose the host's CPU "
+        'as its CPU model (QEMU and Proxmox: "host", libvirt: "host-passthrough")'
+    )
 
 
 def _read_cpuinfo() -> str:

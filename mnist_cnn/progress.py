@@ -1,16 +1,30 @@
-"""Progress bars on stderr."""
+"""Progress bars on stderr, or in a notebook."""
 
 import sys
+import warnings
 from typing import Any
 
-from tqdm import tqdm
+from tqdm import TqdmWarning, tqdm
 
 
 def make_bar(**options: Any) -> tqdm:
-    """Returns a tqdm progress bar that is shown only on a terminal, and removed at its end.
+    """Returns a tqdm progress bar that is shown only on a terminal or in a notebook, and removed at its end.
 
     Args:
       options: arguments of tqdm, such as `total` and `unit`.
     """
     # pythonw has no stderr.
-    return tqdm(unit_scale=True, leave=False, disable=None if sys.stderr else True, **options)
+    bar, disable = tqdm, None if sys.stderr else True
+    if _is_notebook():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TqdmWarning)  # without the package ipywidgets, the bar is plain text
+            from tqdm.auto import tqdm as bar  # type: ignore[no-redef]
+        disable = False
+    return bar(unit_scale=True, leave=False, disable=disable, **options)
+
+
+def _is_notebook() -> bool:
+    if "IPython" not in sys.modules:
+        return False
+    shell = sys.modules["IPython"].get_ipython()
+    return shell is not None and "IPKernelApp" in shell.config

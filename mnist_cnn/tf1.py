@@ -6,6 +6,9 @@ from typing import Any, List, Optional
 from mnist_cnn import cpu
 from mnist_cnn.errors import ForkedProcess, InputError
 
+_problem = cpu.find_import_problem("tensorflow")
+if _problem:
+    raise ImportError(_problem)
 try:
     import tensorflow.compat.v1 as tf
 except ModuleNotFoundError as error:
@@ -21,7 +24,7 @@ __all__ = ["check_not_forked", "get_gpus", "is_intel_mkl_build", "make_gpus_dete
 _first_process: Optional[int] = None  # the process in which `new_session` was called first
 
 
-class _Session(tf.Session):
+class _Session(tf.Session):  # type: ignore[misc]  # TensorFlow 1.15 ships no type information
     def run(self, *args: Any, **kwargs: Any) -> Any:
         check_not_forked()
         return super().run(*args, **kwargs)

@@ -15,7 +15,7 @@ from mnist_cnn.cli.streams import discard
 from mnist_cnn.errors import InputError
 from mnist_cnn.recipes import check_int
 from mnist_cnn.run_dir.signals import SIGNALS
-from mnist_cnn.server import CannotListen, OpenToAnyone, is_loopback
+from mnist_cnn.server.address import CannotListen, OpenToAnyone, is_loopback
 
 DESCRIPTION = (
     "Serves a page where you draw a number and see the network's prediction and feature maps, and TensorFlow Serving's "
@@ -44,6 +44,13 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         help="port to listen at; 0 chooses a free one (default: %(default)s, as TensorFlow Serving's)",
     )
     add(
+        "--max-body",
+        type=int,
+        default=8,
+        metavar="MB",
+        help="largest body of a request, apart from image files, in millions of bytes, 1 to 64 (default: %(default)s)",
+    )
+    add(
         "--collect",
         metavar="DIR",
         help="let the page's visitors say what a drawing is that was misread, and save it as DIR/CLASS/TIME.png, for "
@@ -62,6 +69,7 @@ def serve(args: argparse.Namespace) -> None:
 
     # The system would use the port modulo 65536.
     check_int("port", args.port, 0, 65535)
+    check_int("max-body", args.max_body, 1, 64)
     if args.collect_from_anyone and not args.collect:
         raise InputError("--collect-from-anyone needs --collect DIR")
     if args.collect and not (args.collect_from_anyone or is_loopback(args.host)):
@@ -87,7 +95,9 @@ def serve(args: argparse.Namespace) -> None:
         if args.collect:
             collector = Collector(args.collect, classifier.class_names, classifier.preparation)
             logger.warning("corrected drawings are saved in %s", args.collect)
-        server = Server(create_app(classifier, collector, args.collect_from_anyone), args.host, args.port)
+        max_body_bytes = args.max_body * 10**6
+        app = create_app(classifier, collector, args.collect_from_anyone, max_body_bytes)
+        server = Server(app, args.host, args.port, max_body_bytes)
         for signum in SIGNALS:
             if signal.getsignal(signum) != signal.SIG_IGN:  # nohup ignores SIGHUP
                 signal.signal(signum, lambda *_: server.stop())

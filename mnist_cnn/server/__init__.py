@@ -1,21 +1,17 @@
 """The demo page and TensorFlow Serving's REST API over HTTP. Needs the extra `serve`."""
 
-import ipaddress
-
-from mnist_cnn.errors import InputError
+from typing import Any
 
 
-class CannotListen(InputError):
-    """The server cannot listen at the requested host and port."""
+def create_app(model: Any, **options: Any) -> Any:
+    """Creates the WSGI application, for servers such as gunicorn: see `mnist_cnn.server.app.create_app`."""
+    from mnist_cnn.server import app  # Flask is imported only where it is used
+
+    return app.create_app(model, **options)
 
 
-class OpenToAnyone(InputError):
-    """The server would save drawings from other machines."""
+def show(model: Any, height: int = 900) -> Any:
+    """Serves a network and shows the page in a notebook: see `mnist_cnn.server.notebook.show`."""
+    from mnist_cnn.server import notebook
 
-
-def is_loopback(host: str) -> bool:
-    """Returns whether a host, a name or an address, is this machine as it can be reached from itself alone."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # another name
-        return False
+    return notebook.show(model, height)

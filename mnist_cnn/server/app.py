@@ -1,21 +1,25 @@
 """HTTP routes: the demo page, predictions for image files, TensorFlow Serving's REST API. Needs the extra `serve`."""
 
 import base64
+import contextlib
 import io
 import json
+import re
 import threading
-from typing import Any, BinaryIO, Dict, Optional
+from pathlib import Path
+from typing import Any, BinaryIO, Dict, Iterator, Optional, Union
 from urllib.parse import urlsplit
 
 import numpy as np
 
 import mnist_cnn.inference.preprocessing  # noqa: F401  # otherwise the first request would load it
 from mnist_cnn.data.mnist import DIGITS
-from mnist_cnn.errors import InputError, NoDigitFound
+from mnist_cnn.errors import ForkedProcess, InputError, NoDigitFound
 from mnist_cnn.inference.classifier import Classifier, Number
 from mnist_cnn.inference.image_io import find_memory_problem, is_large
 from mnist_cnn.inference.number_json import describe_number
-from mnist_cnn.server import is_loopback, rest
+from mnist_cnn.server import rest
+from mnist_cnn.server.address import is_loopback
 from mnist_cnn.server.collect import MAX_FILE_BYTES, CannotSave, Collector
 
 try:
@@ -31,7 +35,11 @@ except ImportError as error:
     raise ImportError("to serve, pip install '.[serve]'") from error
 
 IMAGE_PATH = "/v1/digits"
-BUSY = "another large image is being read: try again in a few seconds"  # status 503
+LARGE_BODY_BYTES = 10**6  # one larger body at a time
+MAX_BODY_BYTES = 8 * 10**6
+MAX_IMAGE_BYTES = 2**26  # for IMAGE_PATH
+BUSY = "another large request is being read: try again in a few seconds"  # status 503
+RETRY_AFTER_SECS = 2
 MAGIC_BYTES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}  # by media type
 # The page may load scripts, styles and data from this server only.
 SECURITY_HEADERS = {
@@ -45,27 +53,50 @@ SECURITY_HEADERS = {
 
 
 def create_app(
-    classifier: Classifier, collector: Optional[Collector] = None, collects_from_anyone: bool = False
+    model: Union[str, Path, Classifier],
+    collector: Optional[Collector] = None,
+    collects_from_anyone: bool = False,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    frame_ancestors: str = "'none'",
 ) -> Flask:
-    """Create the WSGI application that serves a classifier's predictions.
-
-    Request bodies are read into memory whole: the HTTP server has to limit their size.
+    """Create the WSGI application that serves a network's predictions.
 
     Args:
-      classifier: the Classifier.
+      model: a run directory or the folder of an exported model, which is loaded here; or a Classifier.
       collector: what saves the drawings that the page's visitors correct; None saves none.
       collects_from_anyone: whether drawings are also accepted from pages at names other than this machine's own.
+      max_body_bytes: limit for the bodies of requests other than image files, whose limit is MAX_IMAGE_BYTES.
+      frame_ancestors: the pages that may show the page in a frame, as in a Content-Security-Policy.
+
+    Raises:
+      InputError: as `Classifier.load`.
     """
+    classifier = model if isinstance(model, Classifier) else Classifier.load(model)
     app = Flask(__name__)
     app.json.sort_keys = False
-    large_image_lock = threading.Lock()
+    app.config["MAX_CONTENT_LENGTH"] = MAX_IMAGE_BYTES
+    security_headers = {
+        name: value.replace("frame-ancestors 'none'", f"frame-ancestors {frame_ancestors}")
+        for name, value in SECURITY_HEADERS.items()
+    }
+    large_image_lock, large_body_lock = threading.Lock(), threading.Lock()
+
+    @app.before_request
+    def check_size():
+        if request.path != IMAGE_PATH:
+            _check_size(request.content_length or 0, max_body_bytes)
 
     @app.get("/")
     def get_page():
         names = list(classifier.class_names)
         kind = "digit" if classifier.class_names == DIGITS else "character" if max(map(len, names)) == 1 else "picture"
         return render_template(
-            "index.html", names=names, kind=kind, resized=classifier.preparation == "resize", collects=bool(collector)
+            "index.html",
+            base=_get_base(),
+            names=names,
+            kind=kind,
+            resized=classifier.preparation == "resize",
+            collects=bool(collector),
         )
 
     @app.get("/healthz")
@@ -95,15 +126,17 @@ def create_app(
             if request.mimetype != "image/png":
                 raise UnsupportedMediaType("the body must be an image, with Content-Type image/png")
             body = request.get_data(cache=False)
-            if len(body) > MAX_FILE_BYTES:
-                raise RequestEntityTooLarge(f"the body has over {MAX_FILE_BYTES:,} bytes")
+            _check_size(len(body), MAX_FILE_BYTES)
             if not body.startswith(MAGIC_BYTES["image/png"]):
                 raise InputError("the image is not image/png")
             return {"file": collector.save(body, name)}, 201
 
     @app.route("/v1/models/<path:_>", methods=["GET", "POST"])
     def call_rest_api(_):
-        return rest.dispatch_request(classifier, request.method, request.path, request.get_data(cache=False))
+        body = request.get_data(cache=False)
+        _check_size(len(body), max_body_bytes)  # it may have had no Content-Length
+        with _hold(large_body_lock) if len(body) > LARGE_BODY_BYTES else contextlib.ExitStack():
+            return rest.dispatch_request(classifier, request.method, request.path, body)
 
     @app.errorhandler(HTTPException)
     def handle_http_error(error):
@@ -116,16 +149,45 @@ def create_app(
     def handle_input_error(error):
         return {"error": str(error)}, 400
 
+    @app.errorhandler(ForkedProcess)
+    def handle_fork(error):
+        return {"error": str(error)}, 500
+
     @app.errorhandler(CannotSave)
     def handle_full_folder(error):
         return {"error": str(error)}, 507
 
     @app.after_request
     def add_security_headers(response):
-        response.headers.update(SECURITY_HEADERS)
+        response.headers.update(security_headers)
         return response
 
     return app
+
+
+def _get_base() -> str:
+    """Returns what stands before the page's addresses: "", or the folder at which a proxy shows the page.
+
+    The browser resolves relative addresses by itself, but not if the page's own address lacks its final slash.
+    """
+    prefix = request.headers.get("X-Forwarded-Prefix", "").rstrip("/")
+    return f"{prefix}/" if re.fullmatch(r"(/[\w.~%@-]+)+", prefix, re.ASCII) else ""
+
+
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise RequestEntityTooLarge(f"the body has over {limit:,} bytes")
+
+
+@contextlib.contextmanager
+def _hold(lock: threading.Lock) -> Iterator[None]:
+    """Raises ServiceUnavailable if another thread holds the lock. Waiting would block threads that others need."""
+    if not lock.acquire(blocking=False):
+        raise ServiceUnavailable(BUSY, retry_after=RETRY_AFTER_SECS)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _check_origin(from_anyone: bool) -> None:
@@ -142,21 +204,14 @@ def _check_origin(from_anyone: bool) -> None:
 
 
 def _read_number(classifier: Classifier, file: BinaryIO, large_image_lock: threading.Lock) -> Number:
-    """Reads a number, but raises ServiceUnavailable for a large image while another thread reads one.
-
-    Waiting would block the threads that other requests need.
-    """
+    """Reads a number, but raises ServiceUnavailable for a large image while another thread reads one."""
     if not is_large(file):
         return classifier.read_number(file)
     problem = find_memory_problem(file)
     if problem:
         raise InputError(problem)
-    if not large_image_lock.acquire(blocking=False):
-        raise ServiceUnavailable(BUSY)
-    try:
+    with _hold(large_image_lock):
         return classifier.read_number(file)
-    finally:
-        large_image_lock.release()
 
 
 def _make_response(classifier: Classifier, number: Number, with_maps: bool) -> Dict[str, Any]:

@@ -9,8 +9,16 @@ import threading
 import time
 from typing import Any, Callable
 
-from mnist_cnn.server import CannotListen
-from mnist_cnn.server.app import BUSY, IMAGE_PATH, SECURITY_HEADERS
+from mnist_cnn.server.address import CannotListen
+from mnist_cnn.server.app import (
+    BUSY,
+    IMAGE_PATH,
+    LARGE_BODY_BYTES,
+    MAX_BODY_BYTES,
+    MAX_IMAGE_BYTES,
+    RETRY_AFTER_SECS,
+    SECURITY_HEADERS,
+)
 
 try:
     from waitress import wasyncore
@@ -22,8 +30,6 @@ try:
 except ImportError as error:
     raise ImportError("to serve, pip install '.[serve]'") from error
 
-MAX_BODY_BYTES = 10**6
-MAX_IMAGE_BYTES = 2**26  # for IMAGE_PATH; the server holds one body of more than MAX_BODY_BYTES at a time
 MAX_CONNECTIONS = 256  # open at the same time; each holds at most one body
 NUM_THREADS = 4
 # From a request's first byte to its response. The client has as long again to read the response.
@@ -37,30 +43,34 @@ class ServiceUnavailable(Error):
 
 
 class RequestParser(HTTPRequestParser):
-    """Parser of one request. It holds `large_body_lock` from the header to the response if the body is large."""
+    """Parser of one request. It holds the server's `large_body_lock` from the header to the response of a large body.
 
-    max_body_bytes = MAX_BODY_BYTES
+    A body without a Content-Length cannot be large.
+    """
+
+    max_body_bytes = LARGE_BODY_BYTES
     holds_lock = False
 
-    def __init__(self, large_body_lock: threading.Lock, adj: Any):
+    def __init__(self, server: "Server", adj: Any):
         super().__init__(adj)
-        self._large_body_lock = large_body_lock
+        self._server = server
 
     def parse_header(self, header: bytes) -> None:
         try:
             super().parse_header(header)
         except ValueError as error:  # raised by int() for thousands of digits
             raise ParsingError("Content-Length is invalid") from error
-        if self.content_length > MAX_BODY_BYTES and (self.command, self.path) == ("POST", IMAGE_PATH):
-            self.max_body_bytes = MAX_IMAGE_BYTES
-            if self.content_length <= MAX_IMAGE_BYTES:
+        if self.content_length > LARGE_BODY_BYTES:
+            is_image = (self.command, self.path) == ("POST", IMAGE_PATH)
+            self.max_body_bytes = MAX_IMAGE_BYTES if is_image else self._server.max_body_bytes
+            if self.content_length <= self.max_body_bytes:
                 self._admit_large_body()
 
     def _admit_large_body(self):
-        self.holds_lock = self._large_body_lock.acquire(blocking=False)
+        self.holds_lock = self._server.large_body_lock.acquire(blocking=False)
         if self.holds_lock:
             self.adj = copy.copy(self.adj)
-            self.adj.max_request_body_size = MAX_IMAGE_BYTES + 1
+            self.adj.max_request_body_size = self.max_body_bytes + 1
         else:
             self.error = ServiceUnavailable(BUSY)
             # waitress then takes the request for complete, and does not ask for the body.
@@ -70,7 +80,7 @@ class RequestParser(HTTPRequestParser):
         super().close()
         if self.holds_lock:
             self.holds_lock = False
-            self._large_body_lock.release()
+            self._server.large_body_lock.release()
 
 
 class JSONErrorTask(ErrorTask):
@@ -86,6 +96,8 @@ class JSONErrorTask(ErrorTask):
             ("Content-Type", "application/json"),
             ("Connection", "close"),
         ]
+        if error.code == 503:
+            self.response_headers.append(("Retry-After", str(RETRY_AFTER_SECS)))
         self.close_on_finish = True
         self.content_length = len(body)
         self.write(body)
@@ -106,7 +118,7 @@ class Channel(HTTPChannel):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.parser_class = functools.partial(RequestParser, self.server.large_body_lock)
+        self.parser_class = functools.partial(RequestParser, self.server)
         # Without this, waitress before 3.0.1 never closes a channel whose client has disconnected by now.
         self.connected = True
 
@@ -185,7 +197,7 @@ class Server(TcpWSGIServer):
     channel_class = Channel
     stopping = False
 
-    def __init__(self, application: Callable, host: str, port: int):
+    def __init__(self, application: Callable, host: str, port: int, max_body_bytes: int = MAX_BODY_BYTES):
         """Listen at a host and port.
 
         Args:
@@ -196,6 +208,7 @@ class Server(TcpWSGIServer):
         Raises:
           CannotListen: the port is in use, say, or the host is not an address of this machine.
         """
+        self.max_body_bytes = max_body_bytes
         self.large_body_lock = threading.Lock()
         try:
             super().__init__(
@@ -206,7 +219,7 @@ class Server(TcpWSGIServer):
                 connection_limit=MAX_CONNECTIONS,
                 channel_timeout=IDLE_TIMEOUT_SECS,
                 cleanup_interval=1,
-                max_request_body_size=MAX_BODY_BYTES + 1,
+                max_request_body_size=LARGE_BODY_BYTES + 1,
                 max_request_header_size=2**14,
                 # Large enough that waitress never writes a request or a response to a temporary file.
                 inbuf_overflow=2 * MAX_IMAGE_BYTES,

@@ -98,6 +98,7 @@ def test_a_notebook_runs_unchanged_after_the_extension_is_loaded(run_tutorial, m
     assert (tmp_path / "MNIST-data").is_dir()
 
 
+@pytest.mark.slow
 def test_every_way_of_importing_mnist_gives_the_same_module(run_tutorial, tmp_path):
     (tmp_path / "script.py").write_text(
         "import tensorflow as tf\n"
@@ -119,6 +120,7 @@ def test_every_way_of_importing_mnist_gives_the_same_module(run_tutorial, tmp_pa
     assert done.stdout == "['mnist_cnn.input_data'] 1 784 __main__\n", done.stderr
 
 
+@pytest.mark.slow
 def test_imports_of_contrib_work_after_the_import_line_too(run_tutorial):
     code = (
         "from mnist_cnn.tutorial import input_data, mnist, tf\n"
@@ -181,6 +183,7 @@ def test_keras_3_in_use_is_an_error_that_says_what_to_do(run_tutorial):
     assert "import mnist_cnn.tutorial before anything that imports keras" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_predictions_without_a_name_are_an_error_that_says_what_to_write(run_tutorial):
     code = (
         "from mnist_cnn.tutorial import tf\n"

@@ -130,10 +130,14 @@ ABOVE_ALL = {"mnist_cnn.__main__": "cli", "mnist_cnn.tutorial": "compat"}  # wha
 def test_folders_import_only_the_core_and_the_folders_above_them():
     order = ["data", "run_dir", "inference", "report", "server", "cluster", "compat", "cli"]
     wrong = defaultdict(set)
+
+    def get_room(module):
+        return module.split(".")[1] if module.count(".") > 1 or module.split(".")[-1] in order else ""
+
     for name, targets in import_graph().items():
-        room = name.split(".")[1] if name.count(".") > 1 else ""
+        room = get_room(name)
         for target in targets:
-            target_room = target.split(".")[1] if target.count(".") > 1 or target.split(".")[-1] in order else ""
+            target_room = get_room(target)
             if room == "" and target_room in order[2:] and target_room != ABOVE_ALL.get(name):
                 wrong[name].add(target)  # the core and the modules beside it import data/ and run_dir/ alone
             elif room in order and target_room in order and order.index(target_room) > order.index(room):

@@ -26,6 +26,7 @@ def read_rows(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_two_seeds_are_trained_and_a_second_call_trains_only_what_is_missing(script, tmp_path):
     done = script(*ARGUMENTS, "--seeds", "1-2")
     assert done.returncode == 0, done.stderr
@@ -111,6 +112,7 @@ def test_the_deviation_is_split_into_chance_and_whole_networks():
     assert total**2 == pytest.approx(independent**2 + rest**2)
 
 
+@pytest.mark.slow
 def test_a_folder_of_something_else_is_left_alone(script, tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "thesis.txt").write_text("x")

@@ -128,6 +128,7 @@ def test_a_wrong_argument_is_a_one_line_error_and_leaves_no_run(script, tmp_path
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_single_flags_override_values_of_a_recipe(script, tmp_path):
     done = script("train.py", "--dataset", "sample", "--recipe", "accurate", "--keep-prob", 0.75, "--max-steps", 2)
     assert done.returncode == 0, done.stderr

@@ -47,6 +47,7 @@ def test_a_resumed_run_is_bit_identical(small, tmp_path, uninterrupted, capsys, 
 
 
 @pytest.mark.parametrize("name", ["fast", "accurate"])
+@pytest.mark.slow
 def test_a_resumed_run_of_another_recipe_is_bit_identical_too(small, tmp_path, name):
     recipe = dataclasses.replace(get_recipe(name, "cnn"), epochs=2)
     steps = train(small, tmp_path / "uninterrupted", recipe)["steps"]

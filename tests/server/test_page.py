@@ -462,7 +462,7 @@ def test_a_network_without_convolutions_shows_no_maps(visit, sample, tmp_path):
         expect(page.get_by_text("no feature maps")).to_be_visible()
 
 
-@pytest.mark.parametrize("width", [320, 360, 820, 1280])
+@pytest.mark.parametrize("width", [320, 360, 820, 1024, 1121, 1280])
 def test_nothing_is_wider_than_the_window(visit, url, width):
     page = visit(url, viewport={"width": width, "height": 740})
     draw(page, 8)

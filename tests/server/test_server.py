@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import http.client
 import io
 import json
 import os
@@ -23,7 +24,7 @@ from mnist_cnn import Classifier, Recipe, prepare, train
 
 PNG = {"Content-Type": "image/png"}
 JPEG = {"Content-Type": "image/jpeg"}
-BUSY = 503, {"error": "another large image is being read: try again in a few seconds"}
+BUSY = 503, {"error": "another large request is being read: try again in a few seconds"}
 
 
 def encode_post(path, body):
@@ -216,17 +217,46 @@ def test_a_body_that_is_not_a_png_or_jpeg_image_is_rejected(server):
     assert post(form, "multipart/form-data; boundary=a")[0] == 415
 
 
-def test_bodies_over_1_mb_are_rejected_in_every_encoding(server):
-    too_large = 413, {"error": "the body has over 1,000,000 bytes"}
+def test_too_large_bodies_are_rejected_in_every_encoding(server):
+    too_large = 413, {"error": "the body has over 8,000,000 bytes"}
     # http.client sends all of this before it reads the response.
-    assert server.request("POST", PREDICT, b" " * 3_000_000) == too_large
+    assert server.request("POST", PREDICT, b" " * 9_000_000) == too_large
     assert server.send_raw(b"POST / HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n") == too_large
+    assert server.predict(json.dumps({"inputs": []}).ljust(8_000_000))[0] == 400  # exactly 8 MB is accepted
+    too_large = 413, {"error": "the body has over 1,000,000 bytes"}  # without a Content-Length
     chunks = b"186a0\r\n" + b" " * 100_000 + b"\r\n"
     assert server.send_raw(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + 11 * chunks) == too_large
-    assert server.predict(json.dumps({"inputs": []}).ljust(1_000_000))[0] == 400  # exactly 1 MB is accepted
     assert server.send_raw(b"POST /v1/digits HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + 11 * chunks) == too_large
     too_large = 413, {"error": "the body has over 67,108,864 bytes"}
     assert server.send_raw(b"POST /v1/digits HTTP/1.1\r\nContent-Length: 67108865\r\n\r\n") == too_large
+
+
+def test_250_images_are_predicted_and_one_large_body_is_received_at_a_time(server, images, expected):
+    body = json.dumps({"instances": (images * 84)[:250]}).encode()
+    assert len(body) > 1_500_000
+    with server.open_socket() as first:
+        first.sendall(encode_post(PREDICT, body)[:-10])
+        with server.open_socket() as second:
+            second.sendall(encode_post(PREDICT, body))
+            with contextlib.closing(http.client.HTTPResponse(second)) as response:
+                response.begin()
+                assert response.status == 503 and int(response.getheader("Retry-After")) > 0
+                assert json.loads(response.read().decode()) == BUSY[1]
+        assert server.predict({"inputs": images[:1]})[0] == 200  # small requests do not wait
+        first.sendall(body[-10:])
+        status, response = read_response(first)
+    assert status == 200 and len(response["predictions"]) == 250
+    assert [row["classes"] for row in response["predictions"][:3]] == expected.classes.tolist()
+
+
+@pytest.mark.slow
+def test_max_body_sets_the_limit_of_a_body(run, script):
+    with Server(run, "--max-body", 2) as server:
+        assert server.predict(json.dumps({"inputs": []}).ljust(2_000_000))[0] == 400
+        too_large = 413, {"error": "the body has over 2,000,000 bytes"}
+        assert server.send_raw(encode_post(PREDICT, b" " * 2_000_001)) == too_large
+    line = one_line_error(script("serve.py", "--run-dir", run, "--max-body", 0), 2)
+    assert line == "serve.py: error: max-body is 0: it must be a whole number, in 1..64"
 
 
 def draw_large(mode, size):
@@ -322,8 +352,8 @@ def test_the_page_loads_only_this_servers_files_and_has_no_inline_scripts(server
     policy = response.getheader("Content-Security-Policy")
     assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
     assert response.getheader("X-Content-Type-Options") == "nosniff"
-    for name in re.findall(r'(?:src|href)="(/static/[^"]+)"', text):
-        connection.request("GET", name)
+    for name in re.findall(r'(?:src|href)="(static/[^"]+)"', text):
+        connection.request("GET", f"/{name}")
         response = connection.getresponse()
         assert response.status == 200 and response.read(), name
         assert re.search(r"javascript|css", response.getheader("Content-Type")), name

@@ -237,12 +237,12 @@ function renderPng(drawn = strokes) {
   return new Promise((resolve) => png.toBlob(resolve, "image/png"));
 }
 
-const fetchPrediction = (png) => post("/v1/digits?maps=1", png);
+const fetchPrediction = (png) => post("v1/digits?maps=1", png);
 
 async function post(path, png) {
   let response;
   try {
-    response = await fetch(path, {
+    response = await fetch(document.body.dataset.base + path, {
       method: "POST",
       headers: { "Content-Type": "image/png" },
       body: png,
@@ -536,7 +536,7 @@ function getWrongStrokes() {
 async function saveCorrection(name) {
   const drawn = getWrongStrokes();
   if (!drawn.length) throw new Error(`To correct this ${KIND}, draw it alone.`);
-  const { file } = await post(`/corrections/${encodeURIComponent(name)}`, await renderPng(drawn));
+  const { file } = await post(`corrections/${encodeURIComponent(name)}`, await renderPng(drawn));
   showError("");
   correction.open = $("whole").checked = false;
   if (drawn === strokes) {
