@@ -86,6 +86,11 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.14,<3; sys_platform == 'linux' and python_version >= '3.9'"],
         "images": IMAGES,
         "notebook": REPORT + ["notebook"],
+        "onnx": [
+            *SAMPLE,
+            "tf2onnx>=1.17; python_version >= '3.10'",  # the first version for NumPy 2
+            "onnxruntime; python_version >= '3.10'",
+        ],
         "report": REPORT,
         "sample": SAMPLE,
         "serve": SERVE,

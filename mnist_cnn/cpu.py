@@ -37,14 +37,13 @@ def has_avx() -> bool:
     return platform.machine() not in ("x86_64", "AMD64") or features.get("AVX", True)
 
 
-def find_import_problem(module: str) -> str:
-    """Returns why a module that was compiled for AVX cannot be imported on this CPU, or "".
+def check_import(module: str) -> None:
+    """Raises ImportError if this CPU lacks AVX instructions and a module cannot be imported without them.
 
-    Without AVX, the module is imported in a forked process first: instructions that the CPU lacks kill a process. The
-    module may also be a build without AVX.
+    Such an import kills the process. So a forked process tries it: the module may also be a build without AVX.
     """
     if has_avx() or not hasattr(os, "fork"):
-        return ""
+        return
     process = os.fork()
     if process == 0:
         try:
@@ -57,12 +56,11 @@ def find_import_problem(module: str) -> str:
         finally:
             os._exit(0)
     _, status = os.waitpid(process, 0)
-    if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGILL:
-        return ""
-    return (
-        "this CPU has no AVX instructions, which TensorFlow's wheels need; in a virtual machine, choose the host's CPU "
-        'as its CPU model (QEMU and Proxmox: "host", libvirt: "host-passthrough")'
-    )
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGILL:
+        raise ImportError(
+            "this CPU has no AVX instructions, which TensorFlow's wheels need; in a virtual machine, choose the "
+            'host\'s CPU as its CPU model (QEMU and Proxmox: "host", libvirt: "host-passthrough")'
+        )
 
 
 def _read_cpuinfo() -> str:

@@ -1,14 +1,12 @@
 """Single import point for TensorFlow: `from mnist_cnn.tf1 import tf` is the 1.x API, on 1.15 and on 2.x."""
 
 import os
-from typing import Any, List, Optional
+from typing import Any, List
 
-from mnist_cnn import cpu
-from mnist_cnn.errors import ForkedProcess, InputError
+from mnist_cnn import cpu, forks
+from mnist_cnn.errors import InputError
 
-_problem = cpu.find_import_problem("tensorflow")
-if _problem:
-    raise ImportError(_problem)
+cpu.check_import("tensorflow")
 try:
     import tensorflow.compat.v1 as tf
 except ModuleNotFoundError as error:
@@ -19,27 +17,7 @@ except TypeError as error:
     # protobuf 4 refuses TensorFlow 1.15's generated code with "Descriptors cannot be created directly".
     raise ImportError("TensorFlow 1.15 cannot be imported with protobuf 4: pip install 'protobuf<3.21'") from error
 
-__all__ = ["check_not_forked", "get_gpus", "is_intel_mkl_build", "make_gpus_deterministic", "new_session", "tf"]
-
-_first_process: Optional[int] = None  # the process in which `new_session` was called first
-
-
-class _Session(tf.Session):  # type: ignore[misc]  # TensorFlow 1.15 ships no type information
-    def run(self, *args: Any, **kwargs: Any) -> Any:
-        check_not_forked()
-        return super().run(*args, **kwargs)
-
-
-def check_not_forked() -> None:
-    """Raises ForkedProcess in a forked process if TensorFlow has run before it was forked.
-
-    Such a process has a copy of TensorFlow's locks without the threads that would open them.
-    """
-    if _first_process not in (None, os.getpid()):
-        raise ForkedProcess(
-            "TensorFlow ran before this process was forked, and cannot run in it: load the network in the child "
-            "process, not before the fork, or start processes with multiprocessing's method spawn"
-        )
+__all__ = ["get_gpus", "is_intel_mkl_build", "make_gpus_deterministic", "new_session", "tf"]
 
 
 def new_session(mixed_precision: bool = False, target: str = "") -> Any:
@@ -51,11 +29,9 @@ def new_session(mixed_precision: bool = False, target: str = "") -> Any:
 
     Raises:
       InputError: mixed precision is not supported by this TensorFlow or this CPU.
-      ForkedProcess: see `check_not_forked`.
+      ForkedProcess: see `forks.check`.
     """
-    global _first_process
-    check_not_forked()
-    _first_process = os.getpid()
+    forks.check()
     # Without isolation, an abandoned cluster session could still modify the next one's variables.
     config = tf.ConfigProto(isolate_session_state=True)
     config.gpu_options.allow_growth = True  # otherwise one process takes all of a GPU's memory
@@ -68,12 +44,12 @@ def new_session(mixed_precision: bool = False, target: str = "") -> Any:
         if not cpu.has_bfloat16():
             raise InputError("mixed precision needs a CPU with bfloat16 (avx512_bf16 or amx_bf16): train without it")
         rewrite_options.auto_mixed_precision_onednn_bfloat16 = rewrite_options.ON
-    return _Session(target, config=config)
+    return forks.guard(tf.Session(target, config=config))
 
 
 def get_gpus() -> List[str]:
     """Returns the names of the GPUs that TensorFlow uses."""
-    check_not_forked()
+    forks.check()
     devices = tf.config.experimental.list_physical_devices("GPU")
     if not hasattr(tf.config.experimental, "get_device_details"):  # before TensorFlow 2.4
         return [device.name for device in devices]

@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tu
 import numpy as np
 
 from mnist_cnn.data.mnist import DIGITS, check_class_names
+from mnist_cnn.data.sample import load_sample
 from mnist_cnn.errors import InputError, NoDigitFound, RunNotFound
 from mnist_cnn.evaluation import BATCH_SIZE
 from mnist_cnn.files import fsync_path, tensorflow_readable, tensorflow_writable
@@ -19,6 +20,7 @@ from mnist_cnn.run_dir.config import check_preparation, read_class_names, read_p
 from mnist_cnn.tf1 import new_session, tf
 
 SIGNATURE = "serving_default"
+FORMATS = "saved-model", "tflite", "onnx"  # of exported models
 _LABELS_FILE = "labels.json"  # in a SavedModel's folder assets.extra
 _MIN_PROBABILITY = "min_probability"  # a key of labels.json and of a run's result.json
 
@@ -207,26 +209,42 @@ class Classifier:
         (maps,) = self._run_batches(fetches, image)
         return {name: values[0] for name, values in maps.items()}
 
-    def export(self, folder: Union[str, Path]) -> Path:
-        """Writes a SavedModel into a new numbered subfolder of `folder`, as TensorFlow Serving expects it.
+    def export(self, folder: Union[str, Path], file_format: str = "saved-model") -> Path:
+        """Writes the network into a new numbered subfolder of `folder`, as TensorFlow Serving expects it.
 
         The signature `serving_default` has the input `images`, float32 [N, 28, 28, 1] in [0, 1], and the outputs
         `classes`, int64 [N], and `probabilities`, float32 [N, number of classes]. The names of the classes are in
         assets.extra/labels.json. TensorFlow 1.15 and 2 can load each other's models.
 
+        Args:
+          folder: the folder for exported models.
+          file_format: "saved-model"; or, on TensorFlow 2, "tflite" or "onnx", files model.tflite or model.onnx with the
+            same input and outputs, beside labels.json. Each is compared with the network on the sample's test images.
+
         Returns:
           The path of the new subfolder: folder/1, or the next unused number.
 
         Raises:
-          InputError: the model cannot be written there. Nothing is left behind.
+          InputError: the model cannot be written there, or converted, or predicts something else. Nothing is left
+            behind.
+          DataNotFound: the sample, with which a converted model is checked, is not installed.
+          ImportError: the extra `onnx` is not installed.
         """
+        if file_format not in FORMATS:
+            raise InputError(f"unknown format {file_format!r}; choose from {', '.join(FORMATS)}")
+        converted = None if file_format == "saved-model" else self._convert(file_format)
         folder = Path(folder)
         is_new = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".export-", dir=str(folder)) as temporary:
                 model = Path(temporary, "model")
-                self._save(model)
+                if converted is None:
+                    self._save(model)
+                else:
+                    model.mkdir()
+                    (model / f"model.{file_format}").write_bytes(converted)
+                    (model / _LABELS_FILE).write_text(self._describe())
                 for path in sorted(model.rglob("*"), reverse=True):
                     fsync_path(path)
                 fsync_path(model)
@@ -257,6 +275,14 @@ class Classifier:
         for batch in _iterate_batches(images, self.preparation):
             yield self._session.run(fetches, {self.signature.inputs["images"].name: batch})
 
+    def _convert(self, file_format: str) -> bytes:
+        from mnist_cnn.inference import conversion  # it is used on TensorFlow 2 alone
+
+        content = conversion.convert(self._session, self._save, file_format)
+        images = _scale(load_sample().test.images)
+        conversion.check(content, file_format, images, self.predict(images), self.class_names)
+        return content
+
     def _save(self, path: Path) -> None:
         with self._session.graph.as_default(), tensorflow_writable(path) as writable:
             builder = tf.saved_model.builder.SavedModelBuilder(writable)
@@ -268,14 +294,12 @@ class Classifier:
             )
             builder.save()
         (path / "assets.extra").mkdir()
-        (path / "assets.extra" / _LABELS_FILE).write_text(
-            json.dumps(
-                {
-                    "classes": self.class_names,
-                    "preparation": self.preparation,
-                    _MIN_PROBABILITY: self.min_probability,
-                }
-            )
+        (path / "assets.extra" / _LABELS_FILE).write_text(self._describe())
+
+    def _describe(self) -> str:
+        """Returns the content of labels.json."""
+        return json.dumps(
+            {"classes": self.class_names, "preparation": self.preparation, _MIN_PROBABILITY: self.min_probability}
         )
 
 
