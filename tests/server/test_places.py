@@ -109,16 +109,37 @@ train(load_sample(), "run", "fast", max_steps=20)
 """
 
 
-@needs("nbclient")
-@needs("ipykernel")
-def test_a_notebook_shows_the_page_and_the_progress(run, tmp_path):
+def run_cell(code, folder, **variables):
+    """Returns the outputs of a notebook's cell."""
     import nbclient
     import nbformat
 
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NOTEBOOK.format(run=str(run)))])
-    resources = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(notebook, timeout=120, resources=resources, env=environment()).execute()
-    outputs = notebook.cells[0].outputs
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    resources = {"metadata": {"path": str(folder)}}
+    nbclient.NotebookClient(notebook, timeout=120, resources=resources).execute(env=environment(**variables))
+    return notebook.cells[0].outputs
+
+
+@needs("nbclient")
+@needs("ipykernel")
+@pytest.mark.parametrize(
+    "variables, pattern",
+    [
+        ({"JUPYTERHUB_SERVICE_PREFIX": "/user/jo/"}, r'src="/user/jo/proxy/\d+/"'),
+        ({"VSCODE_PROXY_URI": "https://code.example/proxy/{{port}}/"}, r'src="https://code\.example/proxy/\d+/"'),
+    ],
+    ids=["JupyterHub", "code-server"],
+)
+def test_a_notebook_behind_a_proxy_shows_the_page_through_it(run, tmp_path, variables, pattern):
+    outputs = run_cell(f"from mnist_cnn.server import show; shown = show({str(run)!r})", tmp_path, **variables)
+    (frame,) = [output.data["text/html"] for output in outputs if output.output_type == "display_data"]
+    assert re.search(pattern, frame)
+
+
+@needs("nbclient")
+@needs("ipykernel")
+def test_a_notebook_shows_the_page_and_the_progress(run, tmp_path):
+    outputs = run_cell(NOTEBOOK.format(run=str(run)), tmp_path)
     printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
     ancestors = "'self' http://localhost:* http://127.0.0.1:*"
     lines = ["True", ancestors, "True", ancestors, "True", "closed"]
