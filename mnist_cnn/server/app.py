@@ -109,7 +109,9 @@ def create_app(
         if magic_bytes is None:
             raise UnsupportedMediaType(f"the body must be an image, with Content-Type {' or '.join(MAGIC_BYTES)}")
         # waitress has the body in a BytesIO, which needs no copy.
-        file = request.stream if request.stream.seekable() else io.BytesIO(request.get_data(cache=False))
+        file = request.environ["wsgi.input"]
+        if not isinstance(file, io.BytesIO):
+            file = io.BytesIO(request.get_data(cache=False))
         if file.read(len(magic_bytes)) != magic_bytes:
             raise InputError(f"the image is not {request.mimetype}")
         try:
