@@ -13,6 +13,11 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     parser = Parser(prog, DESCRIPTION)
     parser.add_run_dir_argument()
     parser.add_data_arguments()
+    parser.add_argument(
+        "--projector",
+        action="store_true",
+        help="also write RUN/projector/ for TensorBoard's Embedding Projector, and print its path",
+    )
     parser.run(report, argv=argv)
 
 
@@ -26,3 +31,7 @@ def report(args: argparse.Namespace) -> None:
         from mnist_cnn import draw_report
 
         print(draw_report(run_dir, dataset))
+        if args.projector:
+            from mnist_cnn.report.projector import write_projector
+
+            print(write_projector(run_dir, dataset))

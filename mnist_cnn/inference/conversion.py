@@ -73,7 +73,9 @@ def check(content: bytes, file_format: str, images: np.ndarray, expected: Any, c
       InputError: a predicted class differs, or a probability by more than MAX_DIFFERENCE.
     """
     classes, probabilities = _RUNNERS[file_format](content, images)
-    is_wrong = (classes != expected.classes) | (abs(probabilities - expected.probabilities) > MAX_DIFFERENCE).any(axis=1)
+    is_wrong = (classes != expected.classes) | (abs(probabilities - expected.probabilities) > MAX_DIFFERENCE).any(
+        axis=1
+    )
     wrong: List[str] = [class_names[index] for index in sorted(set(expected.classes[is_wrong]))]
     if wrong:
         raise InputError(

@@ -54,11 +54,7 @@ def draw_report(run_dir: Union[str, Path], dataset: Dataset) -> Path:
     run_dir = Path(run_dir)
     config, history = directory.read_json(run_dir, "config.json"), directory.read_history(run_dir)
     model, recipe, seed = recipe_from_config(config)
-    if config["dataset"].get("sha256") != dataset.digest():
-        raise InputError(
-            f"{run_dir} was trained on different data than this {dataset.name}: "
-            "draw the report with the dataset that the run was trained on"
-        )
+    check_dataset(run_dir, dataset)
     results = _compute_results(run_dir, dataset)
     recipe_name, changes = _find_closest_recipe(model, recipe)
     total_steps = recipe.epochs * (len(dataset.train) // recipe.batch_size)
@@ -83,6 +79,17 @@ def draw_report(run_dir: Union[str, Path], dataset: Dataset) -> Path:
     files = {f"{name}.png": png for name, png in pngs.items()}
     atomic_replace_dir(run_dir / "report", {**files, "index.html": page.encode(errors="replace")})
     return run_dir / "report" / "index.html"
+
+
+def check_dataset(run_dir: Union[str, Path], dataset: Dataset) -> None:
+    """Raises InputError unless a run was trained on a dataset."""
+    config = directory.read_json(run_dir, "config.json")
+    recipe_from_config(config)  # which raises InputError if the file is damaged
+    if config["dataset"].get("sha256") != dataset.digest():
+        raise InputError(
+            f"{run_dir} was trained on different data than this {dataset.name}: "
+            "draw the report with the dataset that the run was trained on"
+        )
 
 
 class _Results(NamedTuple):
