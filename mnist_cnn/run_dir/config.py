@@ -67,7 +67,7 @@ def resolve_config(
     Args:
       run_dir, resume, model, recipe, seed, max_steps, checkpoint_secs, mixed_precision: as in `trainer.train`.
       init_from: a run from whose weights a new run starts; the new run has its network and, unless another is
-        named, the recipe FINETUNE.
+        named, the recipe FINETUNE, with drawn images only if that run has them.
       mix: fraction of the training images that come from the data of the run `init_from`; default: DEFAULT_MIX.
       overrides: values for single fields of the recipe; None means no override.
 
@@ -82,8 +82,9 @@ def resolve_config(
     if saved_config:
         init_from, mix = init_from or saved_config.get("init_from"), saved_config["dataset"].get("mix")
     elif init_from:
-        default_model, *_ = recipe_from_config(directory.read_json(init_from, "config.json"))
-        default_recipe = FINETUNE
+        default_model, recipe_before, _ = recipe_from_config(directory.read_json(init_from, "config.json"))
+        # A network that has not learned to be unsure of drawn images would lose accuracy by learning that now.
+        default_recipe = replace(FINETUNE, drawn_images=recipe_before.drawn_images)
     mix = DEFAULT_MIX if mix is None else mix
     check_range("mix", mix, 1)
     model = default_model if model is None else model
