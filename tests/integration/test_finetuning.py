@@ -62,6 +62,7 @@ def test_ten_drawings_teach_a_way_to_write_a_digit_and_nothing_is_forgotten(
     assert script("evaluate.py", "--run-dir", "stopped", **variables).stdout == out.splitlines()[-1] + "\n"
     config = json.loads((tmp_path / "taught" / "config.json").read_text())
     assert (config["init_from"], config["dataset"]["mix"]) == (str(fast_run), 0.9)
+    assert config["recipe"]["drawn_images"] == 0  # as in `fast`
 
 
 def test_other_classes_get_a_new_last_layer(fast_run, drawings, script, tmp_path):
