@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from mnist_cnn import Classifier, evaluate, restore_run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tensorflow_2")]
 
 
 def draw_seven(seed):

@@ -157,6 +157,7 @@ TRAINING_FONTS = [
 TEST_FONTS = ["DejaVuSerif-BoldItalic", "STIXGeneralItalic", "cmss10", "DejaVuSansMono"]
 
 
+@pytest.mark.usefixtures("tensorflow_2")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "characters, accuracy",

@@ -75,6 +75,7 @@ def test_a_correction_becomes_a_picture_that_training_reads_as_it_was_drawn(serv
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow_2")
 def test_unusable_uploads_are_refused_and_leave_nothing(server, folder):
     blank = encode_image(Image.new("RGB", (560, 560), "white"))
     noise = np.random.RandomState(0).randint(0, 256, (230, 230), np.uint8)  # grey: 53 kB; the limit is for its own file
@@ -105,6 +106,7 @@ def damage(body, chance):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow_2")
 def test_fuzzed_uploads_leave_nothing_but_whole_pictures(server, folder):
     chance = random.Random(0)
     statuses = []
@@ -125,6 +127,7 @@ def test_fuzzed_uploads_leave_nothing_but_whole_pictures(server, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow_2")
 def test_drawings_at_the_same_time_become_as_many_files_up_to_the_limit(server, folder):
     with ThreadPoolExecutor(16) as executor:
         responses = list(executor.map(lambda _: correct(server), range(64)))
@@ -147,6 +150,7 @@ def test_drawings_at_the_same_time_become_as_many_files_up_to_the_limit(server, 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow_2")
 def test_collecting_is_off_by_default_and_from_other_machines_only_by_request(run, folder):
     with Server(run) as server:
         assert correct(server)[0] == 404
@@ -166,6 +170,7 @@ def get_page(server):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow_2")
 def test_a_folder_that_cannot_collect_is_a_one_line_error(run, script, tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "split" / "train").mkdir(parents=True)
@@ -182,6 +187,7 @@ def test_a_folder_that_cannot_collect_is_a_one_line_error(run, script, tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow_2")
 @pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "train"])
 def test_a_class_whose_name_is_no_folders_is_refused_at_the_start(run, script, tmp_path, name):
     exported = export(run, script, tmp_path, classes=[*DIGITS[:9], name])
@@ -191,6 +197,7 @@ def test_a_class_whose_name_is_no_folders_is_refused_at_the_start(run, script, t
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow_2")
 def test_an_exported_model_with_an_unknown_preparation_is_a_one_line_error(run, script, tmp_path):
     exported = export(run, script, tmp_path, preparation="blur")
     line = one_line_error(script("serve.py", "--run-dir", exported, "--port", 0), 2)
