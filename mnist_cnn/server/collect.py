@@ -45,6 +45,8 @@ class Collector:
         for name in class_names:
             if name.startswith(".") or name in ("train", "test") or _NO_FILE_NAME & set(name):
                 raise InputError(f"the name of the class {name} cannot be that of a folder in {folder}")
+        if (self.folder / "train").exists():
+            raise InputError(f"{folder} has a folder named train: choose that, or another folder")
         try:
             for name in class_names:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -52,8 +54,6 @@ class Collector:
             tempfile.TemporaryFile(dir=str(self.folder)).close()
         except OSError as error:
             raise InputError(f"{error.filename}: drawings cannot be saved there: {error.strerror}") from error
-        if "train" in found:
-            raise InputError(f"{folder} has a folder named train: choose that, or another folder")
         # Where "a" and "A" are one folder, the pictures of one class would get the label of the other.
         missing = set(class_names).difference(found)
         if missing:

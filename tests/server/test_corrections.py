@@ -184,6 +184,7 @@ def test_a_folder_that_cannot_collect_is_a_one_line_error(run, script, tmp_path)
         line = one_line_error(script("serve.py", "--run-dir", run, "--port", 0, *flags), 2)
         assert line.startswith("serve.py: error: ") and message in line
     assert not (tmp_path / "new").exists()
+    assert [path.name for path in (tmp_path / "split").iterdir()] == ["train"]
 
 
 @pytest.mark.slow
