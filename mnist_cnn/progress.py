@@ -1,8 +1,8 @@
-"""Progress bars on stderr, or in a notebook."""
+"""Progress bars on stderr, or in a notebook, and lines on stdout above them."""
 
 import sys
 import warnings
-from typing import Any
+from typing import Any, Optional
 
 from tqdm import TqdmWarning, tqdm
 
@@ -21,6 +21,18 @@ def make_bar(**options: Any) -> tqdm:
             from tqdm.auto import tqdm as bar  # type: ignore[no-redef]
         disable = False
     return bar(unit_scale=True, leave=False, disable=disable, **options)
+
+
+def print_line(line: str) -> Optional[Exception]:
+    """Prints a line to stdout, above the progress bar and flushed for pipes. Returns the error if that failed."""
+    if not sys.stdout:  # as under pythonw
+        return None
+    try:
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:  # its reader is gone, the disk is full, or it is closed
+        return error
+    return None
 
 
 def _is_notebook() -> bool:

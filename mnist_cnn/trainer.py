@@ -3,25 +3,24 @@
 import contextlib
 import logging
 import math
-import sys
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
 import numpy as np
-from tqdm import tqdm
 
 from mnist_cnn.data.batching import iterate_batches
 from mnist_cnn.data.mnist import Dataset
 from mnist_cnn.errors import InputError, Stopped, TrainingFailed
 from mnist_cnn.evaluation import evaluate
 from mnist_cnn.model import Model, build_model
-from mnist_cnn.progress import make_bar
+from mnist_cnn.progress import make_bar, print_line
 from mnist_cnn.recipes import Recipe, check_int
 from mnist_cnn.refusal import find_min_probability
 from mnist_cnn.run_dir import checkpoints, directory
 from mnist_cnn.run_dir.config import RunConfig, check_resume_compatible, describe_run, resolve_config
+from mnist_cnn.run_dir.replay import Recorder
 from mnist_cnn.run_dir.signals import GracefulShutdown
 from mnist_cnn.run_dir.summaries import Summaries
 from mnist_cnn.tf1 import get_gpus, new_session, tf
@@ -39,6 +38,7 @@ def train(
     resume: bool = False,
     checkpoint_secs: float = 30,
     mixed_precision: bool = False,
+    replay: Optional[int] = None,
 ) -> Dict[str, Any]:
     """Trains a network on a Dataset and writes a run directory.
 
@@ -58,6 +58,7 @@ def train(
       resume: continue from the latest undamaged checkpoint, bit-identical to an uninterrupted run.
       checkpoint_secs: seconds between checkpoints; a checkpoint is also written at the end of each epoch.
       mixed_precision: compute convolutions and matrix products in bfloat16.
+      replay: the number of snapshots of the weights to keep, 3 to 100, for the page's replay of the training.
 
     Returns:
       The content of the run's result.json: completed, dataset, model, steps, test_accuracy,
@@ -71,7 +72,8 @@ def train(
       Stopped: SIGINT, SIGTERM or SIGHUP was received. The current step was finished and saved. A second signal
         stops immediately.
     """
-    config = resolve_config(run_dir, resume, model, recipe, seed, max_steps, checkpoint_secs, mixed_precision)
+    options = checkpoint_secs, mixed_precision
+    config = resolve_config(run_dir, resume, model, recipe, seed, max_steps, *options, replay=replay)
     return Trainer(dataset, config).run()
 
 
@@ -178,16 +180,19 @@ class Trainer:
         state = self.state
         # Among the drawn images are letters, which may be classes of other data.
         recipe = self.recipe if self.dataset.has_digits else replace(self.recipe, drawn_images=0.0)
+        batch_size, validation = recipe.batch_size, self.dataset.validation
         batches = iterate_batches(self.dataset.train, recipe, self.config.seed, state.step)
-        with GracefulShutdown() as shutdown, self.progress_bar() as bar, contextlib.closing(
-            batches
-        ), contextlib.closing(self.summaries):
+        bar = make_bar(total=self.last_step * batch_size, initial=state.step * batch_size, unit=" images")
+        recorder = Recorder(self.run_dir, self.config.replay, self.last_step, self.session, self.model, validation)
+        recorder.record(state.step)
+        with GracefulShutdown() as shutdown, bar, contextlib.closing(batches), contextlib.closing(self.summaries):
             while state.step < self.last_step and not shutdown.signum:
                 started = time.perf_counter()
                 images, labels = next(batches)
                 cost = self.train_step(images, labels)
-                self.record_step(cost, recipe.batch_size, time.perf_counter() - started)
-                bar.update(recipe.batch_size)
+                self.record_step(cost, batch_size, time.perf_counter() - started)
+                bar.update(batch_size)
+                recorder.record(state.step)
 
                 end_of_epoch = state.step % self.steps_per_epoch == 0
                 if end_of_epoch:
@@ -291,21 +296,11 @@ class Trainer:
             raise TrainingFailed(message, self.run_dir) from self.save_error
         return result
 
-    def progress_bar(self) -> tqdm:
-        batch_size = self.recipe.batch_size
-        total, initial = self.last_step * batch_size, self.state.step * batch_size
-        return make_bar(total=total, initial=initial, unit=" images")
-
     def print_line(self, line: str) -> None:
-        """Prints to stdout, above the progress bar and flushed for pipes."""
-        if not sys.stdout:  # as under pythonw
-            return
-        try:
-            tqdm.write(line, file=sys.stdout)
-            sys.stdout.flush()
-        except (OSError, ValueError) as error:  # its reader is gone, the disk is full, or it is closed
-            if not self.stdout_failed:
-                logger.warning("stdout cannot be written (%s); the run continues in %s", error, self.run_dir)
+        """Prints to stdout. If that fails, the run continues, with one warning."""
+        error = print_line(line)
+        if error and not self.stdout_failed:
+            logger.warning("stdout cannot be written (%s); the run continues in %s", error, self.run_dir)
             self.stdout_failed = True
 
     def not_finite_error(self, name: str) -> TrainingFailed:

@@ -1,6 +1,5 @@
 """The dataset of a command."""
 
-import argparse
 import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
@@ -101,8 +100,8 @@ def print_data_notice(dataset: "Dataset") -> None:
         )
 
 
-def load_run_dataset(run_dir: Any, args: argparse.Namespace) -> "Dataset":
-    """Loads the Dataset that a run was trained on; `args` has the flags of `add_data_arguments`.
+def load_run_dataset(run_dir: Any, data_dir: Optional[str], mirror: Optional[str]) -> "Dataset":
+    """Loads the Dataset that a run was trained on; the last two arguments are the flags of `add_data_arguments`.
 
     Raises:
       InputError: the dataset cannot be loaded, or its files have changed.
@@ -113,15 +112,14 @@ def load_run_dataset(run_dir: Any, args: argparse.Namespace) -> "Dataset":
     config = directory.read_json(run_dir, "config.json")
     saved = config.get("dataset")
     saved = saved if isinstance(saved, dict) else {}  # a damaged config.json is reported when the run is restored
-    name, data_dir = str(saved.get("name")), args.data_dir or str(saved.get("folder", "")) or None
+    name, data_dir = str(saved.get("name")), data_dir or str(saved.get("folder", "")) or None
     if "mix" in saved:
         _, recipe, seed = recipe_from_config(config)
         dataset = load_mixed_dataset(
-            name, data_dir, args.mirror, config.get("init_from"), saved["mix"], recipe.batch_size, seed
+            name, data_dir, mirror, config.get("init_from"), saved["mix"], recipe.batch_size, seed
         )
     else:
-        dataset = load_dataset(name, data_dir, args.mirror, str(saved.get("preparation", "digit")))
-    print_data_notice(dataset)
+        dataset = load_dataset(name, data_dir, mirror, str(saved.get("preparation", "digit")))
     if dataset.name in OWN_DATA and dataset.digest() != saved.get("sha256"):
         raise InputError(f"{dataset.folder}: these are not {OWN_DATA[dataset.name]} that {run_dir} was trained on")
     return dataset

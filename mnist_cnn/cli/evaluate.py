@@ -29,9 +29,9 @@ def print_accuracy(args: argparse.Namespace) -> None:
     run_dir = args.run_dir or directory.latest_run(completed=True)
     if args.dataset:
         dataset = load_dataset(args.dataset, args.data_dir, args.mirror)
-        print_data_notice(dataset)
     else:
-        dataset = load_run_dataset(run_dir, args)
+        dataset = load_run_dataset(run_dir, args.data_dir, args.mirror)
+    print_data_notice(dataset)
     load_tensorflow(args.debug)
     from mnist_cnn import evaluate, restore_run
     from mnist_cnn.run_dir.config import read_class_names

@@ -4,7 +4,7 @@ import argparse
 from typing import List, Optional
 
 from mnist_cnn.cli.command import Parser, load_tensorflow, matplotlib_config_dir
-from mnist_cnn.cli.datasets import load_run_dataset
+from mnist_cnn.cli.datasets import load_run_dataset, print_data_notice
 
 DESCRIPTION = "Draws a trained run into RUN/report/: plots, and an HTML page that shows them. Prints the page's path."
 
@@ -25,7 +25,8 @@ def report(args: argparse.Namespace) -> None:
     from mnist_cnn.run_dir import directory
 
     run_dir = args.run_dir or directory.latest_run(completed=True)
-    dataset = load_run_dataset(run_dir, args)
+    dataset = load_run_dataset(run_dir, args.data_dir, args.mirror)
+    print_data_notice(dataset)
     load_tensorflow(args.debug)
     with matplotlib_config_dir():
         from mnist_cnn import draw_report

@@ -8,14 +8,18 @@ import mimetypes
 import os
 import signal
 import sys
-from typing import List, Optional
+from pathlib import Path
+from typing import TYPE_CHECKING, List, Optional, Union
 
 from mnist_cnn.cli.command import Hints, Parser, load_tensorflow
 from mnist_cnn.cli.streams import discard
-from mnist_cnn.errors import InputError
+from mnist_cnn.errors import DataNotFound, InputError
 from mnist_cnn.recipes import check_int
 from mnist_cnn.run_dir.signals import SIGNALS
 from mnist_cnn.server.address import CannotListen, OpenToAnyone, is_loopback
+
+if TYPE_CHECKING:
+    from mnist_cnn.data.mnist import Split
 
 DESCRIPTION = (
     "Serves a page where you draw a number and see the network's prediction and feature maps, and TensorFlow Serving's "
@@ -51,6 +55,12 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         help="largest body of a request, apart from image files, in millions of bytes, 1 to 64 (default: %(default)s)",
     )
     add(
+        "--data-dir",
+        metavar="DIR",
+        help="folder of the data that the run was trained on, for the page's test accuracy and mistakes (default: "
+        "where train.py finds them; nothing is downloaded)",
+    )
+    add(
         "--collect",
         metavar="DIR",
         help="let the page's visitors say what a drawing is that was misread, and save it as DIR/CLASS/TIME.png, for "
@@ -82,6 +92,8 @@ def serve(args: argparse.Namespace) -> None:
         mimetypes.add_type("text/javascript", ".js")
         mimetypes.add_type("text/css", ".css")
     raise_open_file_limit()
+    # With a folder, they are loaded here, so that an error comes before the server starts.
+    test_split = load_test_images(folder, args.data_dir) if args.data_dir else None
     load_tensorflow(args.debug, reads_images=True)
     if not args.debug:
         logging.getLogger("waitress").setLevel(logging.ERROR)  # at lower levels, waitress logs every queued request
@@ -96,7 +108,13 @@ def serve(args: argparse.Namespace) -> None:
             collector = Collector(args.collect, classifier.class_names, classifier.preparation)
             logger.warning("corrected drawings are saved in %s", args.collect)
         max_body_bytes = args.max_body * 10**6
-        app = create_app(classifier, collector, args.collect_from_anyone, max_body_bytes)
+        app = create_app(
+            classifier,
+            collector,
+            args.collect_from_anyone,
+            max_body_bytes,
+            load_test_split=lambda: test_split or load_test_images(folder, None),
+        )
         server = Server(app, args.host, args.port, max_body_bytes)
         for signum in SIGNALS:
             if signal.getsignal(signum) != signal.SIG_IGN:  # nohup ignores SIGHUP
@@ -114,6 +132,26 @@ def serve(args: argparse.Namespace) -> None:
         # some get no response in time.
         sys.setswitchinterval(1e-4)
         server.run()
+
+
+def load_test_images(folder: Union[str, Path], data_dir: Optional[str]) -> "Split":
+    """Loads the test images of the data that a run was trained on; those of MNIST for an exported model.
+
+    Raises:
+      InputError: they are not there. Nothing is downloaded, since the page waits.
+    """
+    from mnist_cnn.cli.datasets import load_run_dataset
+    from mnist_cnn.data.idx import IDX_FILES
+    from mnist_cnn.data.mnist import find_files, get_data_dir, load_mnist
+    from mnist_cnn.run_dir import directory
+
+    is_run = Path(folder, "config.json").exists()
+    dataset = directory.read_json(folder, "config.json").get("dataset") if is_run else None
+    if not isinstance(dataset, dict) or dataset.get("name") == "mnist":
+        found = find_files(get_data_dir(data_dir))
+        if len(found) < len(IDX_FILES):
+            raise DataNotFound(f"MNIST is not in {get_data_dir(data_dir)}")
+    return (load_run_dataset(folder, data_dir, None) if is_run else load_mnist(data_dir)).test
 
 
 def raise_open_file_limit() -> None:

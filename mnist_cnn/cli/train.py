@@ -86,6 +86,13 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         "nothing; 0 allows other classes, with a new last layer (default: 0.9)",
     )
     add("--seed", metavar="N", type=int, help="random seed (default: 1)")
+    add(
+        "--replay",
+        metavar="N",
+        type=int,
+        help="keep N snapshots of the weights, 3 to 100, from step 0 to the last, with which the page of serve.py "
+        "replays the training; 20 take 33 MB (default: none)",
+    )
     add("--run-dir", metavar="DIR", help="a new directory for the run (default: runs/<date-time>)")
     add(
         "--resume",
@@ -140,6 +147,7 @@ def train(args: argparse.Namespace) -> None:
         args.mixed_precision,
         args.init_from,
         args.mix,
+        args.replay,
         epochs=args.epochs,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,

@@ -114,9 +114,11 @@ def load_npz(data_dir: Union[str, Path], validation_size: Optional[int] = None) 
     path = find_only_file(Path(data_dir).expanduser(), ".npz")
     try:
         with zipfile.ZipFile(str(path)) as archive:
-            images, labels, test_images, test_labels = [
-                _read_npy(archive, path, f"{name}.npy") for name in ("x_train", "y_train", "x_test", "y_test")
-            ]
+            names = "x_train", "y_train", "x_test", "y_test"
+            missing = [name for name in names if f"{name}.npy" not in archive.namelist()]
+            if missing:
+                raise InputError(f"{path} has no array {missing[0]}: it must have x_train, y_train, x_test and y_test")
+            images, labels, test_images, test_labels = [read_npy(archive, path, f"{name}.npy", "ui") for name in names]
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except (zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
@@ -126,10 +128,20 @@ def load_npz(data_dir: Union[str, Path], validation_size: Optional[int] = None) 
     return make_dataset("npz", path, images, labels, test_images, test_labels, validation_size)
 
 
-def _read_npy(archive: zipfile.ZipFile, path: Path, name: str) -> np.ndarray:
-    """Reads one array of an .npz file. Nothing is unpickled, and the header's shape is checked before it is used."""
+def read_npy(archive: zipfile.ZipFile, path: Path, name: str, kinds: str) -> np.ndarray:
+    """Reads one array of an .npz file. Nothing is unpickled, and the header's shape is checked before it is used.
+
+    Args:
+      archive: the .npz file, opened.
+      path: its path, for messages.
+      name: the array's file in it, such as "x_train.npy".
+      kinds: the kinds of dtypes that are allowed, "ui" for whole numbers or "f" for floats.
+
+    Raises:
+      InputError: there is no such array, or it is damaged, over MAX_SIZE or of another dtype.
+    """
     if name not in archive.namelist():
-        raise InputError(f"{path} has no array {name[:-4]}: it must have x_train, y_train, x_test and y_test")
+        raise InputError(f"{path} has no array {name[:-4]}")
     size = archive.getinfo(name).file_size
     if size > MAX_SIZE:
         raise InputError(f"{path}: {name} holds more than {MAX_SIZE:,} bytes")
@@ -139,8 +151,9 @@ def _read_npy(archive: zipfile.ZipFile, path: Path, name: str) -> np.ndarray:
         if version not in read_header:
             raise InputError(f"{path}: {name} is in a form of NumPy arrays that is not supported")
         shape, is_fortran, dtype = read_header[version](file)
-        if dtype.kind not in "ui":
-            raise InputError(f"{path}: {name[:-4]} has dtype {dtype}: it must be whole numbers")
+        if dtype.kind not in kinds:
+            expected = {"ui": "whole numbers", "f": "floats"}[kinds]
+            raise InputError(f"{path}: {name[:-4]} has dtype {dtype}: it must be {expected}")
         content = file.read(size)
     count = 1
     for dimension in shape:

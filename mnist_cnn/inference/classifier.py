@@ -34,6 +34,7 @@ class SavedNetwork(NamedTuple):
     preparation: str = "digit"  # how pictures become images, a key of preprocessing.PREPARATIONS
     min_probability: float = 0.0  # in [0, 1], that each digit of a number must have; a run that was stopped has none
     version: int = 1  # the number of the exported model's folder
+    run_dir: Optional[Path] = None  # None for an exported model
 
 
 class Prediction(NamedTuple):
@@ -81,18 +82,18 @@ class Classifier:
         Raises:
           InputError: the checkpoint has other variables.
         """
-        self._session = session
+        self.session, self.run_dir = session, network.run_dir
         self.class_names, self.preparation = network.class_names, network.preparation
         self.min_probability, self.version = network.min_probability, network.version
-        images = tf.placeholder(tf.float32, [None, 28, 28, 1], name="images")
+        self.images = tf.placeholder(tf.float32, [None, 28, 28, 1], name="images")
         shapes = MODELS[network.model].weight_shapes(len(network.class_names))
-        weights = [create_variable(tf.zeros(shape), name) for name, shape in shapes.items()]
-        logits, self._activations = inference(network.model, images, weights)
+        self.weights = {name: create_variable(tf.zeros(shape), name) for name, shape in shapes.items()}
+        self.logits, self.activations = inference(network.model, self.images, list(self.weights.values()))
         self.signature = tf.saved_model.signature_def_utils.predict_signature_def(
-            {"images": images},
+            {"images": self.images},
             {
-                "classes": tf.argmax(logits, 1, name="classes"),
-                "probabilities": tf.nn.softmax(logits, name="probabilities"),
+                "classes": tf.argmax(self.logits, 1, name="classes"),
+                "probabilities": tf.nn.softmax(self.logits, name="probabilities"),
             },
         )
         checkpoints.restore(session, checkpoints.make_saver(), str(network.checkpoint))
@@ -205,7 +206,7 @@ class Classifier:
           Feature maps by activation name, float32 [height, width, channels], at least 0: for the model cnn
           {"pool1": [14, 14, 32], "pool2": [7, 7, 64]}, for a network without pooling {}.
         """
-        fetches = {name: tensor for name, tensor in self._activations.items() if name.startswith("pool")}
+        fetches = {name: tensor for name, tensor in self.activations.items() if name.startswith("pool")}
         (maps,) = self._run_batches(fetches, image)
         return {name: values[0] for name, values in maps.items()}
 
@@ -261,7 +262,7 @@ class Classifier:
 
     def close(self) -> None:
         """Closes the session. The classifier cannot be used afterwards."""
-        self._session.close()
+        self.session.close()
 
     def __enter__(self) -> "Classifier":
         return self
@@ -273,21 +274,21 @@ class Classifier:
         """Yields the result of `session.run(fetches)` for each batch of images."""
         images = images if isinstance(images, (list, tuple)) else [images]
         for batch in _iterate_batches(images, self.preparation):
-            yield self._session.run(fetches, {self.signature.inputs["images"].name: batch})
+            yield self.session.run(fetches, {self.signature.inputs["images"].name: batch})
 
     def _convert(self, file_format: str) -> bytes:
         from mnist_cnn.inference import conversion  # it is used on TensorFlow 2 alone
 
-        content = conversion.convert(self._session, self._save, file_format)
+        content = conversion.convert(self.session, self._save, file_format)
         images = _scale(load_sample().test.images)
         conversion.check(content, file_format, images, self.predict(images), self.class_names)
         return content
 
     def _save(self, path: Path) -> None:
-        with self._session.graph.as_default(), tensorflow_writable(path) as writable:
+        with self.session.graph.as_default(), tensorflow_writable(path) as writable:
             builder = tf.saved_model.builder.SavedModelBuilder(writable)
             builder.add_meta_graph_and_variables(
-                self._session,
+                self.session,
                 [tf.saved_model.tag_constants.SERVING],
                 signature_def_map={SIGNATURE: self.signature},
                 strip_default_attrs=True,  # TensorFlow 1.15 rejects attributes that were added in 2.x
@@ -315,6 +316,7 @@ def _find_run(run_dir: Path) -> SavedNetwork:
         read_class_names(config),
         read_preparation(config),
         _read_min_probability(result, run_dir / "result.json"),
+        run_dir=run_dir,
     )
 
 

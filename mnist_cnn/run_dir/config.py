@@ -27,6 +27,7 @@ from mnist_cnn.recipes import (
 )
 from mnist_cnn.run_dir import directory
 
+MAX_SNAPSHOTS = 100  # for a replay; each has 1.6 MB
 DEFAULT_MIX = 0.9  # chosen on MNIST's validation images, which a network forgets with 0.5, 0.7 or 0.8
 
 
@@ -47,6 +48,7 @@ class RunConfig:
     init_from: Optional[Path]  # the run from whose weights a new run starts
     mix: float  # fraction of the training images that come from the data of the run `init_from`
     dataset_folder: Optional[str]  # of the resumed run, unless its dataset is MNIST or the sample
+    replay: int  # number of snapshots to keep for a replay; 0 for none
 
 
 def resolve_config(
@@ -60,12 +62,13 @@ def resolve_config(
     mixed_precision: bool = False,
     init_from: Union[str, Path, None] = None,
     mix: Optional[float] = None,
+    replay: Optional[int] = None,
     **overrides: Any,
 ) -> RunConfig:
     """Resolves the arguments of `trainer.train`, the resumed run's config.json and the defaults, in this order.
 
     Args:
-      run_dir, resume, model, recipe, seed, max_steps, checkpoint_secs, mixed_precision: as in `trainer.train`.
+      run_dir, resume, model, recipe, seed, max_steps, checkpoint_secs, mixed_precision, replay: as in `trainer.train`.
       init_from: a run from whose weights a new run starts; the new run has its network and, unless another is
         named, the recipe FINETUNE, with drawn images only if that run has them.
       mix: fraction of the training images that come from the data of the run `init_from`; default: DEFAULT_MIX.
@@ -81,6 +84,7 @@ def resolve_config(
     default_model, default_recipe, default_seed = recipe_from_config(saved_config) if saved_config else ("cnn", None, 1)
     if saved_config:
         init_from, mix = init_from or saved_config.get("init_from"), saved_config["dataset"].get("mix")
+        replay = saved_config.get("replay") if replay is None else replay
     elif init_from:
         default_model, recipe_before, _ = recipe_from_config(directory.read_json(init_from, "config.json"))
         # A network that has not learned to be unsure of drawn images would lose accuracy by learning that now.
@@ -98,6 +102,8 @@ def resolve_config(
     if max_steps is not None:
         check_int("max_steps", max_steps, 1)
     check_positive("checkpoint_secs", checkpoint_secs)
+    if replay is not None:
+        check_int("replay", replay, 3, MAX_SNAPSHOTS)
     return RunConfig(
         model=model,
         recipe=replace(recipe, **{name: value for name, value in overrides.items() if value is not None}),
@@ -112,6 +118,7 @@ def resolve_config(
         dataset_name=saved_config["dataset"]["name"] if saved_config else None,
         dataset_folder=saved_config["dataset"].get("folder") if saved_config else None,
         preparation=read_preparation(saved_config) if saved_config else "digit",
+        replay=replay or 0,
     )
 
 
@@ -174,6 +181,7 @@ def describe_run(
         "recipe": asdict(config.recipe),
         "seed": config.seed,
         **({"init_from": os.path.abspath(str(config.init_from))} if config.init_from else {}),
+        **({"replay": config.replay} if config.replay else {}),
         "dataset": {
             "name": dataset.name,
             "sha256": dataset.digest(),

@@ -1,24 +1,23 @@
 """HTTP routes: the demo page, predictions for image files, TensorFlow Serving's REST API. Needs the extra `serve`."""
 
-import base64
 import contextlib
 import io
 import json
 import re
 import threading
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Iterator, Optional, Union
+from typing import Any, BinaryIO, Callable, Dict, Iterator, Optional, Union
 from urllib.parse import urlsplit
 
 import numpy as np
 
 import mnist_cnn.inference.preprocessing  # noqa: F401  # otherwise the first request would load it
-from mnist_cnn.data.mnist import DIGITS
+from mnist_cnn.data.mnist import DIGITS, Split
 from mnist_cnn.errors import ForkedProcess, InputError, NoDigitFound
 from mnist_cnn.inference.classifier import Classifier, Number
+from mnist_cnn.inference.explanation import Explainer
 from mnist_cnn.inference.image_io import find_memory_problem, is_large
 from mnist_cnn.inference.number_json import describe_number
-from mnist_cnn.server import rest
 from mnist_cnn.server.address import is_loopback
 from mnist_cnn.server.collect import MAX_FILE_BYTES, CannotSave, Collector
 
@@ -33,6 +32,8 @@ try:
     )
 except ImportError as error:
     raise ImportError("to serve, pip install '.[serve]'") from error
+
+from mnist_cnn.server import explain, rest  # they need Flask, too
 
 IMAGE_PATH = "/v1/digits"
 LARGE_BODY_BYTES = 10**6  # one larger body at a time
@@ -58,6 +59,7 @@ def create_app(
     collects_from_anyone: bool = False,
     max_body_bytes: int = MAX_BODY_BYTES,
     frame_ancestors: str = "'none'",
+    load_test_split: Optional[Callable[[], Split]] = None,
 ) -> Flask:
     """Create the WSGI application that serves a network's predictions.
 
@@ -67,11 +69,17 @@ def create_app(
       collects_from_anyone: whether drawings are also accepted from pages at names other than this machine's own.
       max_body_bytes: limit for the bodies of requests other than image files, whose limit is MAX_IMAGE_BYTES.
       frame_ancestors: the pages that may show the page in a frame, as in a Content-Security-Policy.
+      load_test_split: loads the test images, when the page first needs them; it raises InputError where they are
+        missing.
 
     Raises:
       InputError: as `Classifier.load`.
     """
     classifier = model if isinstance(model, Classifier) else Classifier.load(model)
+    try:
+        explainer: Optional[Explainer] = Explainer(classifier)
+    except InputError:  # a network that cannot be explained
+        explainer = None
     app = Flask(__name__)
     app.json.sort_keys = False
     app.config["MAX_CONTENT_LENGTH"] = MAX_IMAGE_BYTES
@@ -99,6 +107,9 @@ def create_app(
             collects=bool(collector),
         )
 
+    if explainer:
+        explain.add_routes(app, explainer, load_test_split)
+
     @app.get("/healthz")
     def get_health():
         return {"status": "ok"}
@@ -118,7 +129,7 @@ def create_app(
             number = _read_number(classifier, file, large_image_lock)
         except NoDigitFound:
             return describe_number(None)
-        return _make_response(classifier, number, with_maps=request.args.get("maps") == "1")
+        return _make_response(classifier, number, explainer if request.args.get("maps") == "1" else None)
 
     if collector:
 
@@ -216,8 +227,8 @@ def _read_number(classifier: Classifier, file: BinaryIO, large_image_lock: threa
         return classifier.read_number(file)
 
 
-def _make_response(classifier: Classifier, number: Number, with_maps: bool) -> Dict[str, Any]:
-    """The JSON response for a number.
+def _make_response(classifier: Classifier, number: Number, explainer: Optional[Explainer]) -> Dict[str, Any]:
+    """The JSON response for a number, with its layers' values if there is an explainer.
 
     Feature maps are the largest part of it. So they are in it once: at the top level for a single digit, and with each
     of several digits.
@@ -226,23 +237,12 @@ def _make_response(classifier: Classifier, number: Number, with_maps: bool) -> D
     if classifier.class_names != DIGITS:
         response["classes"] = list(classifier.class_names)
     for entry, digit in zip(response["digits"], number.digits):
-        entry["image"] = (digit.image * 255).round().astype(int).tolist()
-        maps = classifier.feature_maps(digit.image) if with_maps else {}
-        if maps:
+        image = (digit.image * 255).round().astype(int)
+        entry["image"] = image.tolist()
+        if explainer:
             owner = response if len(number.digits) == 1 else entry
-            owner["maps"] = {layer: _encode_maps(values) for layer, values in maps.items()}
+            # Of the image in the response, so that they are those of the routes under /v1/explain to the last bit.
+            owner["maps"] = explain.encode_layers(explainer.compute(np.divide(image, 255, dtype=np.float32)))
     if len(number.digits) == 1:
         response["image"] = response["digits"][0]["image"]
     return response
-
-
-def _encode_maps(maps: np.ndarray) -> Dict[str, Any]:
-    """Encode a layer's maps, float32 [height, width, filters], at least 0, as bytes in base64.
-
-    The values are scaled so that the layer's largest is 255.
-    """
-    scaled = maps * (255 / max(maps.max(), np.finfo(np.float32).tiny))
-    return {
-        "shape": list(maps.shape),
-        "values": base64.b64encode(scaled.round().astype(np.uint8).tobytes()).decode(),
-    }

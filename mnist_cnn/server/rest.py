@@ -86,7 +86,7 @@ def _describe_tensor(info):
 
 
 def _predict(classifier, body):
-    request = _parse_json_object(body)
+    request = parse_json_object(body)
     signature = request.get("signature_name") or SIGNATURE
     if signature != SIGNATURE:
         raise InputError(f"Serving signature name: {json.dumps(signature)[:99]} not found in signature def")
@@ -100,7 +100,8 @@ def _predict(classifier, body):
     return {"outputs": columns}
 
 
-def _parse_json_object(body):
+def parse_json_object(body: bytes) -> Dict[str, Any]:
+    """Parses a request's body, with all numbers as floats. Raises InputError unless it is a JSON object."""
     try:
         # int() is quadratic in old Pythons: a million digits take minutes.
         parsed = json.loads(body.decode(), parse_int=float)

@@ -20,7 +20,7 @@ from helpers import one_line_error
 from PIL import Image
 from server_process import JSON, PREDICT, Server, read_response, send_request
 
-from mnist_cnn import Classifier, Recipe, prepare, train
+from mnist_cnn import Classifier, Recipe, prepare, restore_run, train
 
 PNG = {"Content-Type": "image/png"}
 JPEG = {"Content-Type": "image/jpeg"}
@@ -36,7 +36,7 @@ needs_proc = pytest.mark.skipif(not os.path.exists("/proc/self"), reason="needs 
 needs_posix_signals = pytest.mark.skipif(os.name == "nt", reason="Windows cannot send SIGINT and SIGTERM to a process")
 SEVEN = encode_image(paint(draw_strokes(7), (0, 0, 0), (255, 255, 255)))
 NUMBER = encode_image(paint(draw_strokes("007", size=60, image_size=(200, 120)), (0, 0, 0), (255, 255, 255)))
-MAP_SHAPES = {"pool1": [14, 14, 32], "pool2": [7, 7, 64]}
+MAP_SHAPES = {"pool1": [14, 14, 32], "pool2": [7, 7, 64], "dense": [256]}
 
 
 @pytest.fixture(scope="module")
@@ -190,10 +190,14 @@ def test_a_number_gets_its_text_and_each_digits_prediction(server, run):
         assert {layer: maps["shape"] for layer, maps in entry["maps"].items()} == MAP_SHAPES
 
 
-def test_maps_are_the_classifiers_feature_maps_as_bytes(server, run):
+def test_maps_are_the_layers_of_the_image_in_the_response_as_bytes(server, run):
     status, response = server.request("POST", "/v1/digits?maps=1", SEVEN, PNG)
-    with Classifier.load(run) as classifier:
-        expected = classifier.feature_maps(prepare(io.BytesIO(SEVEN)))
+    image = np.array(response["image"], np.float32) / 255
+    with restore_run(run) as (session, model):
+        expected = {
+            layer: batch[0]
+            for layer, batch in session.run(model.activations, {model.images: image[None, ..., None]}).items()
+        }
     assert {layer: maps["shape"] for layer, maps in response["maps"].items()} == MAP_SHAPES
     assert "maps" not in response["digits"][0]
     for layer, maps in response["maps"].items():
