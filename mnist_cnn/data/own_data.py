@@ -6,7 +6,9 @@ without gaps.
 
 import logging
 import os
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
@@ -124,7 +126,7 @@ def load_npz(data_dir: Union[str, Path], validation_size: Optional[int] = None) 
     except (zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is damaged or not an .npz file: {error}") from error
+        raise InputError(f"{path} is damaged or not an .npz file ({error!r:.99})") from error
     return make_dataset("npz", path, images, labels, test_images, test_labels, validation_size)
 
 
@@ -145,16 +147,21 @@ def read_npy(archive: zipfile.ZipFile, path: Path, name: str, kinds: str) -> np.
     size = archive.getinfo(name).file_size
     if size > MAX_SIZE:
         raise InputError(f"{path}: {name} holds more than {MAX_SIZE:,} bytes")
-    with archive.open(name) as file:
-        version = np.lib.format.read_magic(file)
-        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        if version not in read_header:
-            raise InputError(f"{path}: {name} is in a form of NumPy arrays that is not supported")
-        shape, is_fortran, dtype = read_header[version](file)
-        if dtype.kind not in kinds:
-            expected = {"ui": "whole numbers", "f": "floats"}[kinds]
-            raise InputError(f"{path}: {name[:-4]} has dtype {dtype}: it must be {expected}")
-        content = file.read(size)
+    if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise InputError(f"{path}: {name} is compressed by a method that NumPy does not use")
+    try:
+        with archive.open(name) as file:
+            version = np.lib.format.read_magic(file)
+            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            if version not in read_header:
+                raise InputError(f"{path}: {name} is in a form of NumPy arrays that is not supported")
+            shape, is_fortran, dtype = read_header[version](file)
+            if dtype.kind not in kinds:
+                expected = {"ui": "whole numbers", "f": "floats"}[kinds]
+                raise InputError(f"{path}: {name[:-4]} has dtype {dtype}: it must be {expected}")
+            content = file.read(size)
+    except (zlib.error, tokenize.TokenError) as error:
+        raise InputError(f"{path} is damaged: {name} cannot be read ({error!r:.99})") from error
     count = 1
     for dimension in shape:
         count *= int(dimension)

@@ -50,7 +50,7 @@ def open_run_dir(run_dir: Union[str, Path, None] = None, resume: bool = False) -
             raise InputError(
                 f"{path} is not empty, and a run is never overwritten: choose a new directory or resume it"
             )
-        for stale_tmp in path.glob("*.tmp"):
+        for stale_tmp in (*path.glob("*.tmp"), *path.glob("replay/*.tmp")):
             stale_tmp.unlink()
         yield path
     finally:

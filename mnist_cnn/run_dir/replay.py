@@ -62,12 +62,14 @@ class Recorder:
         probabilities = run_batches(self._session, self._model, self._model.probabilities, self._validation)
         labels = self._validation.labels
         of_label = probabilities[np.arange(len(labels)), labels].astype(float)
+        with np.errstate(over="ignore"):  # beyond float16's 65,504 weights become infinite, which readers refuse
+            halves = {name: array.astype(np.float16) for name, array in weights.items()}
         file = io.BytesIO()
         np.savez(
             file,
             cost=-np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).mean(),
             accuracy=(probabilities.argmax(1) == labels).mean(),
-            **{name: array.astype(np.float16) for name, array in weights.items()},
+            **halves,
         )
         try:
             self._folder.mkdir(exist_ok=True)
@@ -106,17 +108,18 @@ def read_snapshot(run_dir: Union[str, Path], step: int, weight_shapes: Dict[str,
       InputError: there is no such snapshot, or it is damaged, or one of another network.
     """
     path = Path(run_dir, "replay", f"step-{step}.npz")
+    shapes: Dict[str, List[int]] = {**weight_shapes, "cost": [], "accuracy": []}
     try:
         with zipfile.ZipFile(str(path)) as archive:
-            weights = {name: read_npy(archive, path, f"{name}.npy", "f") for name in weight_shapes}
-            cost, accuracy = (float(read_npy(archive, path, f"{name}.npy", "f")) for name in ("cost", "accuracy"))
+            arrays = {name: read_npy(archive, path, f"{name}.npy", "f") for name in shapes}
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError, EOFError, TypeError) as error:
+    except (zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is damaged: {error}") from error
-    for name, shape in weight_shapes.items():
-        if list(weights[name].shape) != shape or not np.isfinite(weights[name]).all():
+        raise InputError(f"{path} is damaged ({error!r:.99})") from error
+    for name, shape in shapes.items():
+        if list(arrays[name].shape) != shape or not np.isfinite(arrays[name]).all():
             raise InputError(f"{path} is damaged, or of another network: its {name} is not finite or of another shape")
-    return Snapshot({name: array.astype(np.float32) for name, array in weights.items()}, cost, accuracy)
+    weights = {name: arrays[name].astype(np.float32) for name in weight_shapes}
+    return Snapshot(weights, float(arrays["cost"]), float(arrays["accuracy"]))

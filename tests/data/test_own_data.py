@@ -111,6 +111,7 @@ def make_header(shape, descr="|u1"):
         (make_header((2**62, 2**62, 4)) + bytes(0), "holds 0 bytes, and its header says"),
         (make_header((1,), "<f8") + bytes(8), "x_train has dtype float64: it must be whole numbers"),
         (b"no array", "damaged or not an .npz file"),
+        (b"\x93NUMPY\x01\x00\x04\x00((((", "is damaged: x_train.npy cannot be read"),
         (make_header((48, 28, 27)) + bytes(48 * 28 * 27), "the training images have 28 x 27 pixels, not 28 x 28"),
         (make_header((48, 28, 28), "<i2") + b"\xff\xff" * 48 * 28 * 28, "a pixel is -1: pixels must be in 0..255"),
     ],
@@ -120,6 +121,18 @@ def test_an_array_that_does_not_fit_is_named_in_the_error(tmp_path, content, mes
     rewrite(tmp_path / "a.npz", "x_train.npy", content)
     with pytest.raises(InputError, match=message):
         load_npz(tmp_path)
+
+
+def test_damage_inside_compressed_arrays_is_one_line(tmp_path):
+    path = tmp_path / "a.npz"
+    names = "x_train", "y_train", "x_test", "y_test"
+    np.savez_compressed(str(path), **dict(zip(names, make_arrays())))
+    content = path.read_bytes()
+    for start in range(40, len(content) - 600, len(content) // 20):  # before the list of the archive's files
+        path.write_bytes(content[:start] + b"\xff" * 20 + content[start + 20 :])
+        with pytest.raises(InputError, match="is damaged") as error:
+            load_npz(tmp_path)
+        assert len(str(error.value).splitlines()) == 1
 
 
 def test_a_missing_array_and_a_damaged_file_are_named_in_the_error(tmp_path):

@@ -9,6 +9,7 @@ from helpers import latest_step
 
 from mnist_cnn import InputError, Recipe, TrainingFailed, train
 from mnist_cnn.run_dir import directory
+from mnist_cnn.run_dir.replay import list_snapshots
 
 RECIPE = Recipe(epochs=4, batch_size=100, learning_rate=0.001, keep_prob=0.8)  # 12 steps of `small`
 
@@ -58,6 +59,20 @@ def test_a_disk_that_fills_during_training_loses_neither_the_run_nor_its_checkpo
     train(small, tmp_path / "uninterrupted", RECIPE)
     resumed, uninterrupted = directory.read_history(disk / "run"), directory.read_history(tmp_path / "uninterrupted")
     assert [row["avg_cost"] for row in resumed] == [row["avg_cost"] for row in uninterrupted]
+
+
+def test_a_disk_without_room_for_all_snapshots_keeps_the_first_ones_and_the_run(small, mounted, tmp_path, caplog):
+    disk, run = mounted("size=4m"), tmp_path / "run"  # a snapshot is 1.65 MB
+    run.mkdir()
+    (run / "replay").symlink_to(disk)
+    assert train(small, run, RECIPE, resume=True, replay=5)["completed"] is True
+    assert latest_step(run) == 12
+    lines = [line for line in caplog.messages if line.startswith("the snapshot of step ")]
+    assert len(lines) == 3
+    for line in lines:
+        assert "No space left on device" in line and len(line.splitlines()) == 1
+    assert {path.name for path in disk.iterdir()} == {f"step-{step}.npz" for step in list_snapshots(run)}
+    assert len(list_snapshots(run)) == 2
 
 
 def test_a_read_only_disk_is_a_one_line_error(small, mounted):

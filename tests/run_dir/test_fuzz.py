@@ -5,7 +5,9 @@ import io
 import json
 import struct
 import tracemalloc
+import zipfile
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
@@ -14,6 +16,7 @@ from mnist_cnn.data.idx import IDX_FILES, read_idx, read_mnist_file
 from mnist_cnn.data.package_index import read_csv
 from mnist_cnn.run_dir import checkpoints, directory
 from mnist_cnn.run_dir.config import resolve_config
+from mnist_cnn.run_dir.replay import read_snapshot
 
 pytestmark = pytest.mark.slow
 
@@ -126,6 +129,40 @@ def test_history(tmp_path_factory, content):
     run = tmp_path_factory.getbasetemp()
     (run / "history.csv").write_bytes(content)
     succeeds_or_one_line_error(directory.read_history, run)
+
+
+SNAPSHOTS = [io.BytesIO(), io.BytesIO()]
+for save, file in zip([np.savez, np.savez_compressed], SNAPSHOTS):
+    save(file, W1=np.arange(12, dtype=np.float16).reshape(3, 4), cost=0.5, accuracy=0.75)
+
+
+@st.composite
+def npy_files(draw):
+    """An array's file in an archive, with any text as its header."""
+    header = draw(altered(b"{'descr': '<f2', 'fortran_order': False, 'shape': (3, 4), }") | st.binary(max_size=80))
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(24)
+
+
+@st.composite
+def archives(draw):
+    """A snapshot with such an array."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(SNAPSHOTS[0]) as snapshot, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("W1.npy", draw(npy_files()))
+        for name in ("cost.npy", "accuracy.npy"):
+            archive.writestr(name, snapshot.read(name))
+    return file.getvalue()
+
+
+@settings(fuzz, max_examples=1500)
+@given(altered(SNAPSHOTS[0].getvalue()) | altered(SNAPSHOTS[1].getvalue()) | archives())
+@pytest.mark.filterwarnings("ignore:Reading")  # a header of Python 2
+def test_snapshot(tmp_path_factory, content):
+    run = tmp_path_factory.getbasetemp()
+    (run / "replay").mkdir(exist_ok=True)
+    (run / "replay" / "step-1.npz").write_bytes(content)
+    snapshot = succeeds_or_one_line_error(read_snapshot, run, 1, {"W1": [3, 4]})
+    assert snapshot is None or np.isfinite(snapshot.weights["W1"]).all()
 
 
 FILE_NAMES = st.from_regex(r"\Astep-[0-9]{1,22}\.(json|index|data-00000-of-00001)\Z") | st.from_regex(
