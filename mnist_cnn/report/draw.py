@@ -1,5 +1,6 @@
 """Draws the report of a run: plots, and a page that contains them. Needs the extra `report`."""
 
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
@@ -17,6 +18,7 @@ from mnist_cnn.report.page import find_published_costs, render_page
 from mnist_cnn.run_dir import directory
 from mnist_cnn.run_dir.checkpoints import restore_run
 from mnist_cnn.run_dir.config import recipe_from_config
+from mnist_cnn.run_dir.replay import list_snapshots, read_snapshot
 
 SHOWN_DIGIT = 2  # has strokes in many directions
 _SHOWN_LAYERS = ("conv1", "pool1", "conv2", "pool2", "dense")
@@ -38,7 +40,8 @@ def draw_report(run_dir: Union[str, Path], dataset: Dataset) -> Path:
 
     The report shows the weights of the latest checkpoint that is not damaged, evaluated on the test images. A plot
     is left out where the run has no data for it: the learning curve before the first epoch has ended, the errors
-    where there are none, and the filters and activations of a network without the layers that they show.
+    where there are none, the filters and activations of a network without the layers that they show, and the filters
+    during the training where the run has fewer than two snapshots that can be read.
 
     Args:
       run_dir: the run directory.
@@ -57,6 +60,7 @@ def draw_report(run_dir: Union[str, Path], dataset: Dataset) -> Path:
     check_dataset(run_dir, dataset)
     results = _compute_results(run_dir, dataset)
     recipe_name, changes = _find_closest_recipe(model, recipe)
+    epochs = "epoch" if len(history) == 1 else "epochs"
     total_steps = recipe.epochs * (len(dataset.train) // recipe.batch_size)
     summary = {
         "network": f"{model}, {results.num_parameters:,} parameters",
@@ -66,7 +70,7 @@ def draw_report(run_dir: Union[str, Path], dataset: Dataset) -> Path:
         if dataset.folder
         else dataset.name,
         "steps": f"{results.step:,} of {total_steps:,}",
-        "training time": f"{sum(row['seconds'] for row in history):,.0f} s, {len(history)} epochs",
+        "training time": f"{sum(row['seconds'] for row in history):,.0f} s, {len(history)} {epochs}",
         **_read_labelled(config, "machine"),
         **_read_labelled(config, "versions"),
     }
@@ -98,6 +102,7 @@ class _Results(NamedTuple):
     evaluation: Evaluation
     mistakes: Optional[Tuple[Any, ...]]  # arguments of plots.mistakes; None without an error
     kernels: Optional[np.ndarray]  # argument of plots.filters; None without a first convolution
+    replay: Optional[Tuple[Any, ...]]  # arguments of plots.replay; None without a first convolution or snapshots
     activations: Optional[plots.Activations]  # None for a network without these layers
 
 
@@ -112,6 +117,7 @@ def _compute_results(run_dir: Path, dataset: Dataset) -> _Results:
             evaluation=evaluation,
             mistakes=_find_mistakes(session, model, split, evaluation.predictions),
             kernels=weights[0] if _has_filters(model, weights) else None,
+            replay=_read_replay(run_dir, model, weights) if _has_filters(model, weights) else None,
             activations=_compute_activations(session, model, dataset, evaluation.predictions, weights),
         )
 
@@ -133,6 +139,21 @@ def _has_filters(model: Model, weights: List[np.ndarray]) -> bool:
     """Returns whether the first layer is a convolution of the images, with weights [k, k, 1, number of filters]."""
     size = weights[0].shape[:1]
     return "conv1" in model.activations and weights[0].shape[:-1] == (*size, *size, 1)
+
+
+def _read_replay(run_dir: Path, model: Model, weights: List[np.ndarray]) -> Optional[Tuple[Any, ...]]:
+    """Reads the first layer's weights from at most SNAPSHOTS_SHOWN of the run's snapshots, evenly chosen."""
+    name, shape = next(iter(model.weights)), list(weights[0].shape)
+    found = []
+    for step in list_snapshots(run_dir):
+        with contextlib.suppress(InputError):  # a damaged snapshot is left out rather than losing the report
+            snapshot = read_snapshot(run_dir, step, {name: shape})
+            found.append((snapshot.weights[name], step, snapshot.accuracy))
+    if len(found) < 2:
+        return None
+    chosen = np.linspace(0, len(found) - 1, min(len(found), plots.SNAPSHOTS_SHOWN)).round().astype(int)
+    kernels, steps, accuracies = zip(*(found[index] for index in chosen))
+    return np.stack(kernels), steps, accuracies
 
 
 def _compute_activations(
@@ -198,6 +219,8 @@ def _draw_plots(
         pngs["mistakes"] = plots.mistakes(*results.mistakes, class_names)
     if results.kernels is not None:
         pngs["filters"] = plots.filters(results.kernels)
+    if results.replay:
+        pngs["replay"] = plots.replay(*results.replay)
     if results.activations:
         pngs["activations"] = plots.activations_wide(results.activations)
         pngs["activations-tall"] = plots.activations_tall(results.activations)

@@ -42,6 +42,12 @@ _PLOTS = {
         "In the order of the feature maps of conv1. Ink on red weights raises a filter's activation; ink on blue "
         "weights lowers it.",
     ),
+    "replay": (
+        "The filters of the first layer at several steps from the start of the training to its end, on one colour "
+        "scale around 0, each with the step and the accuracy.",
+        "At each step all filters are shown, and each filter keeps its place. Training starts from random weights. "
+        "The accuracy is on validation images.",
+    ),
 }
 
 

@@ -32,6 +32,7 @@ THIS_RUN, PUBLISHED, MARK = "#0072b2", "#c9c9c9", "#56b4e9"
 DPI = 200
 WIDTH = 5  # inches
 MISTAKES_SHOWN = 16
+SNAPSHOTS_SHOWN = 10
 MAX_COUNTED = 12  # classes of a confusion matrix in whose cells there is room for numbers
 PROBABILITIES_SHOWN = 10
 
@@ -108,7 +109,7 @@ def learning_curve(history: List[Dict[str, Any]], label: str, published_costs: O
     costs.legend(loc="upper right", frameon=True, facecolor=PAPER, edgecolor="none", framealpha=1)
     costs.set_title("average training cost of each epoch (log scale)")
     accuracies.plot(epochs, [row["validation_accuracy"] for row in history], "o-", color=THIS_RUN)
-    accuracies.xaxis.set_major_locator(MaxNLocator(15, integer=True))
+    accuracies.xaxis.set_major_locator(MaxNLocator(15, integer=True, min_n_ticks=1))
     accuracies.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     accuracies.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     accuracies.set_title("validation accuracy")
@@ -281,7 +282,7 @@ def seed_costs(costs: np.ndarray, published_costs: Optional[List[float]] = None)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_locator(MaxNLocator(15, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(15, integer=True, min_n_ticks=1))
     axes.grid(axis="y")
     axes.tick_params(which="both", length=0)
     axes.legend(loc="upper right")
@@ -330,17 +331,56 @@ def filters(kernels: np.ndarray) -> Figure:
     bottom = 0.5 + pixel * len(tiled)
     figure = Figure([WIDTH, bottom + 0.55])
     _add_title(figure, f"conv1: {_count(n, 'filter')} of {size}×{size} weights")
+    axes = _add_map(figure, 0.15, 0.5, pixel, tiled, *_weight_colours(kernels))
+    _add_weight_scale(figure, bottom + 0.18, axes)
+    return figure
+
+
+@_render_png
+def replay(kernels: np.ndarray, steps: List[int], accuracies: List[float]) -> Figure:
+    """The filters of the first layer at several steps of the training, on the colour scale of `filters`.
+
+    Args:
+      kernels: float [s, k, k, 1, n], the layer's weights after each of the s steps, at least two.
+      steps: int [s], in order.
+      accuracies: float [s] in [0, 1], on validation images.
+    """
+    _, size, _, _, n = kernels.shape
+    columns = max(8, min(n, max(16, int(np.ceil(1.5 * np.sqrt(n))))))
+    left = max(1.1, 0.5 + 0.085 * len(f"{steps[-1]:,}"))
+    pixel = (WIDTH - 0.15 - left) / (columns * (size + 1) - 1)
+    tiles = [_tile(kernel[:, :, 0], min(columns, n), gap=1) for kernel in kernels]
+    row = max(pixel * len(tiles[0]), 0.34) + 0.16
+    first_row = 0.7
+    bottom = first_row + row * len(tiles)
+    figure = Figure([WIDTH, bottom + 0.45])
+    change = np.abs(kernels[-1] - kernels[0]).mean()
+    title = f"conv1 from step {steps[0]:,} to step {steps[-1]:,}:\nits weights change by {change:.2g} on average"
+    _add_title(figure, title)
+    colours = _weight_colours(kernels)
+    for i, (tiled, step, accuracy) in enumerate(zip(tiles, steps, accuracies)):
+        top = first_row + row * i
+        axes = _add_map(figure, left, top, pixel, tiled, *colours)
+        _add_text(figure, 0.15, top - 0.02, f"step {step:,}")
+        _add_text(figure, 0.15, top + 0.17, f"{100 * accuracy:.1f} %", color=FAINT)
+    _add_weight_scale(figure, bottom + 0.08, axes)
+    return figure
+
+
+def _weight_colours(kernels: np.ndarray) -> Tuple[str, Normalize]:
     most = max(np.abs(kernels).max(), 1e-9)
-    axes = _add_map(figure, 0.15, 0.5, pixel, tiled, "RdBu_r", Normalize(-most, most))
-    colour_axes = _add_axes(figure, 1.5, bottom + 0.18, 2, 0.09)
-    bar = figure.colorbar(axes.images[0], cax=colour_axes, orientation="horizontal")
+    return "RdBu_r", Normalize(-most, most)
+
+
+def _add_weight_scale(figure: Figure, top: float, axes: Axes) -> None:
+    """Adds the colour scale of the weights that the axes show."""
+    bar = figure.colorbar(axes.images[0], cax=_add_axes(figure, 1.5, top, 2, 0.09), orientation="horizontal")
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)
     bar.locator = MaxNLocator(4)
     bar.update_ticks()
-    _add_text(figure, 1.4, bottom + 0.225, "negative weight", color=FAINT, ha="right", va="center")
-    _add_text(figure, 3.6, bottom + 0.225, "positive weight", color=FAINT, va="center")
-    return figure
+    _add_text(figure, 1.4, top + 0.045, "negative weight", color=FAINT, ha="right", va="center")
+    _add_text(figure, 3.6, top + 0.045, "positive weight", color=FAINT, va="center")
 
 
 def _count(number: int, noun: str) -> str:

@@ -18,6 +18,7 @@ from mnist_cnn.recipes import DEFAULT_RECIPES
 from mnist_cnn.report import plots
 from mnist_cnn.run_dir import directory
 from mnist_cnn.run_dir.config import describe_run, resolve_config
+from mnist_cnn.run_dir.replay import list_snapshots, read_snapshot
 from mnist_cnn.tf1 import get_gpus, tf
 
 PLOTS = {"activations", "activations-tall", "learning-curve", "confusion-matrix", "mistakes", "filters"}
@@ -159,11 +160,65 @@ def test_the_content_of_run_files_is_escaped(run_dir, small):
 
 
 def test_a_network_without_convolution_has_no_plots_of_filters_and_activations(small, tmp_path):
-    train(small, tmp_path / "run", replace(DEFAULT_RECIPES["mlp"], epochs=1), model="mlp")
+    train(small, tmp_path / "run", replace(DEFAULT_RECIPES["mlp"], epochs=1), model="mlp", replay=3)
     index = draw_report(tmp_path / "run", small)
     assert plot_names(index) == {"learning-curve", "confusion-matrix", "mistakes"}
     text = Page(index).text
     assert "mlp, 268,800 parameters" in text and "0.9837" in text and "0.356" not in text
+    assert " s, 1 epoch\n" in text
+
+
+@pytest.fixture(scope="module")
+def recorded(small, tmp_path_factory):
+    """The directory of a run of 13 steps with a snapshot of each, and of step 0."""
+    run_dir = tmp_path_factory.mktemp("recorded") / "run"
+    train(small, run_dir, replace(RECIPES["fast"], batch_size=23, drawn_images=0.0), seed=3, replay=14)
+    return run_dir
+
+
+@pytest.fixture
+def recorded_copy(recorded, tmp_path):
+    shutil.copytree(str(recorded), str(tmp_path / "copy"))
+    return tmp_path / "copy"
+
+
+def test_a_run_with_snapshots_shows_its_filters_from_the_first_step_to_the_last(recorded_copy, small):
+    index = draw_report(recorded_copy, small)
+    assert plot_names(index) == PLOTS | {"replay"}
+    png = (index.parent / "replay.png").read_bytes()
+    assert_legible(png)
+    page = Page(index)
+    assert png in page.pngs()
+    assert any("at several steps from the start of the training to its end" in alt for alt in page.values("alt"))
+
+
+def test_ten_snapshots_are_shown_the_first_and_the_last_among_them(recorded_copy, small):
+    assert list_snapshots(recorded_copy) == list(range(14))
+    shown = [0, 1, 3, 4, 6, 7, 9, 10, 12, 13]
+    snapshots = [read_snapshot(recorded_copy, step, {"W1": [3, 3, 1, 32]}) for step in shown]
+    kernels = np.stack([snapshot.weights["W1"] for snapshot in snapshots])
+    expected = plots.replay(kernels, shown, [snapshot.accuracy for snapshot in snapshots])
+    assert (draw_report(recorded_copy, small).parent / "replay.png").read_bytes() == expected
+
+
+def test_a_damaged_snapshot_is_left_out(recorded_copy, small):
+    whole = (draw_report(recorded_copy, small).parent / "replay.png").read_bytes()
+    path = recorded_copy / "replay" / "step-13.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    damaged = (draw_report(recorded_copy, small).parent / "replay.png").read_bytes()
+    assert_legible(damaged)
+    assert damaged != whole
+    path.unlink()
+    assert (draw_report(recorded_copy, small).parent / "replay.png").read_bytes() == damaged
+    for step in range(1, 13):
+        (recorded_copy / "replay" / f"step-{step}.npz").write_bytes(b"")
+    assert plot_names(draw_report(recorded_copy, small)) == PLOTS  # of a single step, there is nothing to compare
+
+
+def test_snapshots_of_another_network_are_left_out(run_dir, small, tmp_path):
+    train(small, tmp_path / "mlp", replace(DEFAULT_RECIPES["mlp"], epochs=1), model="mlp", replay=3)
+    shutil.copytree(str(tmp_path / "mlp" / "replay"), str(run_dir / "replay"))
+    assert plot_names(draw_report(run_dir, small)) == PLOTS
 
 
 def add_network(monkeypatch, weight_shapes, forward):
@@ -216,6 +271,20 @@ def test_activations_are_plotted_for_any_numbers_of_filters_but_not_for_other_la
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 3, 1, 7), (5, 5, 1, 8), (11, 11, 1, 100)])
 def test_filters_of_any_number_and_size_are_plotted(shape):
     assert_legible(plots.filters(np.random.RandomState(0).normal(size=shape)))
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1, 1, 1), (3, 3, 3, 1, 7), (10, 5, 5, 1, 64), (4, 11, 11, 1, 100)])
+def test_a_replay_of_filters_of_any_number_and_size_is_plotted(shape):
+    kernels = np.random.RandomState(0).normal(size=shape)
+    assert_legible(plots.replay(kernels, [10**index for index in range(shape[0])], [1.0] * shape[0]))
+
+
+def test_the_learning_curve_of_one_epoch_has_one_epoch_on_its_axis():
+    row = dict(zip(directory.HISTORY_COLUMNS, [1, 0.6, 0.99, 0.001, 1.0, 100.0]))
+    costs, accuracies = plots.learning_curve.__wrapped__([row], "this run").axes
+    low, high = accuracies.get_xlim()
+    assert [tick for tick in accuracies.get_xticks() if low <= tick <= high] == [1]
+    assert_legible(plots.learning_curve([row], "this run"))
 
 
 def test_a_run_without_a_finished_epoch_has_no_learning_curve(small, tmp_path):
