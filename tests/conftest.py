@@ -81,7 +81,7 @@ def other_data(sample):
 
 @pytest.fixture(scope="session")
 def fast_run(mnist_dir, tmp_path_factory):
-    """The directory of a complete run of the recipe `fast` on MNIST, shared by all test processes."""
+    """The directory of a complete run of the recipe `fast` on MNIST, with snapshots, shared by all test processes."""
     from mnist_cnn import train
 
     shared = tmp_path_factory.getbasetemp()
@@ -89,7 +89,7 @@ def fast_run(mnist_dir, tmp_path_factory):
         shared = shared.parent
     with FileLock(str(shared / "fast.lock")):
         if not (shared / "fast" / "result.json").exists():  # written last
-            train(load_mnist(mnist_dir), shared / "fast", "fast")
+            train(load_mnist(mnist_dir), shared / "fast", "fast", replay=20)
     return shared / "fast"
 
 

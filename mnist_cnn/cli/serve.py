@@ -27,6 +27,7 @@ DESCRIPTION = (
 )
 HINTS: Hints = {
     CannotListen: "choose another --host or --port",
+    DataNotFound: "name the folder of MNIST's four files with --data-dir, or leave it out",
     OpenToAnyone: "add --collect-from-anyone if that is wanted",
 }
 

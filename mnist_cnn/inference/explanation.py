@@ -228,8 +228,8 @@ class Explainer:
 
     def _read_snapshot(self, step: int) -> Dict[str, np.ndarray]:
         run_dir = self._classifier.run_dir
-        if run_dir is None:
-            raise InputError("an exported model has no snapshots")
+        if run_dir is None or step not in list_snapshots(run_dir):
+            raise InputError(f"there is no snapshot of step {step}")
         return read_snapshot(run_dir, step, {name: list(shape) for name, shape in self._shapes.items()}).weights
 
     def _read_trained(self) -> Dict[str, np.ndarray]:

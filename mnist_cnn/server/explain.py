@@ -1,11 +1,12 @@
 """The routes under /v1/explain: how the network computes its numbers, for the page."""
 
 import base64
+import logging
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 from flask import Flask, request
-from werkzeug.exceptions import NotFound, RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from mnist_cnn.data.mnist import Split
 from mnist_cnn.errors import InputError
@@ -17,6 +18,8 @@ CHANNELS_SHOWN = 8  # of the 32 that add to a cell of the second convolution
 TEST_IMAGES_PER_REQUEST = 500  # take 0.1 s
 MISTAKES_PER_REQUEST = 50  # of each request's images, the surest
 
+logger = logging.getLogger(__name__)
+
 _LAYERS_SHOWN = "pool1", "pool2", "dense"
 
 
@@ -27,21 +30,13 @@ def add_routes(app: Flask, explainer: Explainer, load_test_split: Optional[Calla
       app: the application.
       explainer: of the network that is served.
       load_test_split: loads the test images on which accuracy is measured, when they are first needed; it raises
-        InputError where they are missing.
+        InputError where they are missing. None: there are none.
     """
-    loaded: List[Split] = []
+    loaded: List[Optional[Split]] = []
 
-    def get_test_split() -> Split:
+    def get_test_split() -> Optional[Split]:
         if not loaded:
-            if load_test_split is None:
-                raise NotFound("this server was started without test images")
-            try:
-                split = load_test_split()
-            except InputError as error:
-                raise NotFound(str(error)) from error
-            if split.num_classes != explainer.num_classes:
-                raise NotFound("the test images are of other classes than the network's")
-            loaded.append(split)
+            loaded.append(_load(load_test_split, explainer.num_classes) if load_test_split else None)
         return loaded[0]
 
     @app.get("/v1/explain")
@@ -103,6 +98,8 @@ def add_routes(app: Flask, explainer: Explainer, load_test_split: Optional[Calla
     def evaluate_part():
         content = _parse_body("start")
         network, split = _get_network(content), get_test_split()
+        if split is None:
+            return {"missing": True}
         start = _get_int(content, "start")
         if not 0 <= start < len(split):
             raise InputError(f"start is {start}: there are {len(split):,} test images")
@@ -127,6 +124,16 @@ def add_routes(app: Flask, explainer: Explainer, load_test_split: Optional[Calla
                 for i in surest
             ],
         }
+
+
+def _load(load_test_split: Callable[[], Split], num_classes: int) -> Optional[Split]:
+    """Returns the test images, or None if they are missing. Only the log says where they were looked for."""
+    try:
+        split = load_test_split()
+    except InputError as error:
+        logger.warning("the page can show no test accuracy: %s", error)
+        return None
+    return split if split.num_classes == num_classes else None
 
 
 def encode_layers(values: Dict[str, np.ndarray]) -> Dict[str, Any]:

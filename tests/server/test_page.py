@@ -1,239 +1,31 @@
 """The demo page end to end: Chromium, a real server, a network trained on MNIST, hand-drawn digits."""
 
-import contextlib
-import os
 import re
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ROOT, script_command, start
+from page import (
+    COUNT_COLOURS,
+    STROKES,
+    Touchscreen,
+    draw,
+    draw_number,
+    draw_strokes,
+    expect,
+    get_points,
+    serve,
+    wait_for_colours,
+    wait_for_number,
+    wait_for_prediction,
+    wait_for_shown_digit,
+    wait_until_empty,
+)
 from PIL import Image, ImageOps
 
 from mnist_cnn import Dataset, Recipe, Split, prepare, train
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="needs a browser driver: pip install playwright, on Python 3.9 or newer"
-)
-expect = playwright.expect
-
 pytestmark = pytest.mark.slow
-
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
-
-# Hand-drawn strokes: lists of points (x, y) in hundredths of the drawing area's side.
-STROKES = {
-    0: [
-        [(52, 20), (40, 23), (33, 35), (31, 50), (34, 66), (42, 78)]
-        + [(53, 80), (64, 72), (69, 55), (68, 38), (61, 24), (51, 20)]
-    ],
-    1: [[(52, 20), (51, 40), (49, 60), (48, 81)]],
-    2: [[(33, 34), (38, 23), (51, 19), (63, 25), (65, 37), (58, 51), (44, 66), (31, 78), (50, 77), (70, 78)]],
-    3: [
-        [(33, 27), (42, 20), (54, 19), (64, 26), (64, 37), (57, 45), (46, 48)]
-        + [(59, 52), (67, 61), (65, 73), (55, 80), (42, 81), (32, 74)]
-    ],
-    4: [[(42, 20), (36, 38), (30, 56), (50, 56), (72, 55)], [(61, 36), (59, 60), (57, 84)]],
-    5: [
-        [(66, 22), (52, 22), (40, 23), (38, 36), (36, 47), (48, 43)]
-        + [(60, 47), (67, 58), (64, 71), (53, 80), (41, 79), (32, 73)]
-    ],
-    6: [[(62, 19), (49, 29), (39, 44), (34, 60), (38, 74), (49, 81), (61, 77), (66, 66), (60, 56), (48, 55), (37, 63)]],
-    7: [[(30, 24), (50, 23), (70, 23), (60, 44), (52, 62), (46, 82)]],
-    8: [
-        [(62, 28), (50, 20), (39, 26), (40, 38), (51, 47), (62, 57), (64, 71)]
-        + [(52, 80), (39, 74), (38, 60), (49, 48), (60, 39), (62, 28)]
-    ],
-    9: [[(64, 34), (55, 22), (42, 22), (35, 33), (38, 45), (50, 50), (60, 45), (65, 33), (63, 55), (60, 82)]],
-}
-
-
-@contextlib.contextmanager
-def serve(run, python=sys.executable, port=0, collect=None):
-    """Starts a server and yields the page's URL. At the end, SIGTERM has to stop the server without an error."""
-    flags = ["--collect", collect] if collect else []
-    notice = f"NOTICE: corrected drawings are saved in {collect}\n" if collect else ""
-    server = start(script_command("serve.py", "--run-dir", run, "--port", port, *flags, python=python))
-    url = server.stdout.readline().strip()
-    assert url, server.communicate()
-    try:
-        yield url
-    finally:
-        server.terminate()
-        assert server.communicate(timeout=30) == ("", notice) and server.returncode == 0
-
-
-@pytest.fixture(scope="module")
-def url(fast_run):
-    with serve(fast_run) as url:
-        yield url
-
-
-@pytest.fixture(scope="module", params=["this TensorFlow", "the other TensorFlow"])
-def url_of_either_tensorflow(request, fast_run):
-    if request.param == "this TensorFlow":
-        yield request.getfixturevalue("url")
-    else:
-        with serve(fast_run, request.getfixturevalue("other_python")) as url:
-            yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"needs {CHROMIUM}: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens the page.
-
-    At the end of the test, the page must have logged no error, and had no failed request and no request to another
-    server, except those that match the regular expression `expected_problems`.
-    """
-    with contextlib.ExitStack() as stack:
-
-        def visit(url, expected_problems="(?!)", **options):
-            context = browser.new_context(**options)
-            stack.callback(context.close)
-            page = context.new_page()
-            problems = []
-            page.on("console", lambda message: message.type == "error" and problems.append(message.text))
-            page.on("pageerror", lambda error: problems.append(str(error)))
-            page.on("requestfailed", lambda request: problems.append(f"{request.url}: {request.failure}"))
-            page.on(
-                "response",
-                lambda response: response.status >= 400 and problems.append(f"{response.url}: {response.status}"),
-            )
-            page.on(
-                "request",
-                lambda request: (
-                    request.url.startswith((url, "data:", "blob:")) or problems.append(f"another server: {request.url}")
-                ),
-            )
-            stack.callback(lambda: check([it for it in problems if not re.search(expected_problems, it)]))
-            page.goto(url)
-            return page
-
-        def check(problems):
-            assert not problems
-
-        yield visit
-
-
-def get_points(page, stroke):
-    """The stroke's points in the page's coordinates."""
-    box = page.locator("#drawing").bounding_box()
-    return [(box["x"] + x / 100 * box["width"], box["y"] + y / 100 * box["height"]) for x, y in stroke]
-
-
-def draw(page, digit):
-    draw_strokes(page, STROKES[digit])
-
-
-def draw_number(page, text):
-    """Draws the digits of a number beside each other."""
-    count = len(text)
-    scale = 1.9 / (count + 0.3)
-    for index, digit in enumerate(map(int, text)):
-        centre = 100 * (index + 0.5) / count
-        draw_strokes(
-            page, [[(centre + (x - 50) * scale, 50 + (y - 50) * scale) for x, y in stroke] for stroke in STROKES[digit]]
-        )
-
-
-def draw_strokes(page, strokes):
-    """Draws with the mouse."""
-    for stroke in strokes:
-        first, *others = get_points(page, stroke)
-        page.mouse.move(*first)
-        page.mouse.down()
-        for point in others:
-            page.mouse.move(*point, steps=3)
-        page.mouse.up()
-
-
-class Touchscreen:
-    """Sends real touch events, which scroll the page if it allows that."""
-
-    def __init__(self, page):
-        self.page = page
-        self.session = page.context.new_cdp_session(page)
-
-    def send(self, event_type, *points):
-        touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
-        self.session.send("Input.dispatchTouchEvent", {"type": event_type, "touchPoints": touches})
-
-    def draw(self, digit):
-        for stroke in STROKES[digit]:
-            first, *others = get_points(self.page, stroke)
-            self.send("touchStart", first)
-            for point in others:
-                self.send("touchMove", point)
-            self.send("touchEnd")
-
-
-def wait_for_prediction(page, digit):
-    """Waits until the large digit, the bars and the announcement all show this digit."""
-    expect(page.locator("#number")).to_have_text(str(digit))
-    expect(page.locator("#bars .winner")).to_have_text(re.compile(rf"^{digit}\s*(> )?\d\d\.\d %$"))
-    expect(page.get_by_role("status")).to_have_text(re.compile(rf"^Prediction: {digit}, "))
-
-
-def wait_for_number(page, text):
-    """Waits until the large number, its buttons and the announcement show this number of several digits."""
-    expect(page.locator("#number")).to_have_text(text)
-    expect(page.get_by_role("button", name=re.compile(rf"^\d, digit \d of {len(text)}$"))).to_have_text([*text])
-    expect(page.get_by_role("status")).to_have_text(re.compile(rf"^Prediction: {' '.join(text)}, "))
-
-
-def wait_for_shown_digit(page, text, index):
-    """Waits until the bars, the network's input and the pressed button show one digit of a number."""
-    digit, name = text[index], f"{text[index]}, digit {index + 1} of {len(text)}"
-    expect(page.locator("#bars .winner")).to_have_text(re.compile(f"^{digit}"))
-    bars = page.get_by_role("list", name=f"Probability of each digit at position {index + 1} of {len(text)}")
-    expect(bars).to_be_visible()
-    expect(page.locator("#input")).to_have_attribute("aria-label", re.compile(f"^Your {digit},"))
-    expect(page.get_by_role("button", pressed=True)).to_have_count(1)
-    expect(page.get_by_role("button", name=name, pressed=True)).to_be_visible()
-
-
-def wait_until_empty(page):
-    expect(page.locator("#number")).to_have_text("?")
-    expect(page.locator("#bars .winner")).to_have_count(0)
-    expect(page.get_by_role("status")).to_have_text(re.compile("^(The drawing area is empty.)?$"))
-    assert page.locator(".prompt").evaluate("it => getComputedStyle(it).opacity") != "0"
-    for canvas in ("drawing", "input", "pool1", "pool2"):
-        wait_for_colours(page, canvas, "<= 2")  # that of the maps and that of the gaps between them
-
-
-def wait_for_colours(page, canvas, condition):
-    """Waits until the number of colours in a canvas meets a condition, such as "<= 2"."""
-    # Not with wait_for_function: it needs eval, which the page's Content-Security-Policy forbids.
-    assert page.evaluate(f"""async () => {{
-        const until = performance.now() + 5000;
-        const holds = () => ({COUNT_COLOURS})({canvas!r}) {condition};
-        while (!holds() && performance.now() < until) await new Promise(requestAnimationFrame);
-        return holds();
-    }}"""), f"the number of colours of {canvas} should be {condition}"
-
-
-# A JavaScript function that counts the colours of a canvas.
-COUNT_COLOURS = """id => {
-    const canvas = document.getElementById(id);
-    const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-    return new Set(new Uint32Array(pixels.buffer)).size;
-}"""
 
 
 def test_all_ten_digits_drawn_by_mouse_are_recognised(visit, url_of_either_tensorflow):
@@ -266,7 +58,7 @@ def test_a_number_drawn_by_mouse_is_read_and_each_of_its_digits_can_be_shown(vis
     wait_for_shown_digit(page, "42", 1)
     page.get_by_role("button", name="Undo").click()
     wait_for_prediction(page, 4)
-    expect(page.get_by_role("button")).to_have_count(2)  # Undo and Clear
+    expect(page.locator("#number button")).to_have_count(0)
     page.get_by_role("button", name="Clear").click()
     wait_until_empty(page)
 
@@ -488,16 +280,6 @@ def test_reduced_motion_turns_all_animations_off(visit, url):
     assert page.evaluate(f"['pool1', 'pool2'].map({COUNT_COLOURS})") == colours
 
 
-@pytest.fixture(scope="module")
-def axe():
-    """The path of axe-core's script."""
-    folders = [Path(os.environ.get("AXE_CORE", "")), ROOT / "node_modules" / "axe-core"]
-    for file in (folder / "axe.min.js" for folder in folders):
-        if file.exists():
-            return str(file)
-    pytest.skip("needs axe-core: npm install axe-core, and set AXE_CORE to its folder")
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_axe_finds_no_serious_accessibility_problem(visit, url, axe, scheme, width):
@@ -621,7 +403,7 @@ def test_a_wrong_answer_is_corrected_with_the_keyboard_alone(correcting, hand):
     expect(page.locator("#number")).to_have_text(re.compile(r"\d"))
     for _ in ("Undo", "Clear", "That is wrong"):
         page.keyboard.press("Tab")
-    expect(page.locator("summary")).to_be_focused()
+    expect(page.locator("#correction summary")).to_be_focused()
     page.keyboard.press("Enter")
     for _ in range(2):
         page.keyboard.press("Tab")
@@ -641,7 +423,7 @@ def test_one_digit_of_a_number_is_corrected_or_the_whole_drawing_as_one_digit(co
     wait_for_number(page, "42")
     page.get_by_text("Digit 2 of 2 is wrong: it is …").click()
     page.get_by_role("button", name="4, digit 1 of 2").click()
-    expect(page.locator("summary")).to_have_text("Digit 1 of 2 is wrong: it is …")
+    expect(page.locator("#correction summary")).to_have_text("Digit 1 of 2 is wrong: it is …")
     page.get_by_role("button", name="9", exact=True).click()
     part = wait_for_saved(page, hand, "9")
     expect(page.locator("#number")).to_have_text("42")  # the drawing stays: its other digit can be corrected
@@ -652,7 +434,7 @@ def test_one_digit_of_a_number_is_corrected_or_the_whole_drawing_as_one_digit(co
     page.get_by_role("button", name="2, digit 2 of 2").click()
     page.get_by_text("Digit 2 of 2 is wrong: it is …").click()
     page.get_by_label("The whole drawing is one digit").check()
-    expect(page.locator("summary")).to_have_text("That is wrong: it is …")
+    expect(page.locator("#correction summary")).to_have_text("That is wrong: it is …")
     page.get_by_role("button", name="8", exact=True).click()
     whole = wait_for_saved(page, hand, "8")
     wait_until_empty(page)
@@ -695,7 +477,7 @@ def test_ten_corrections_teach_a_network_ones_own_hand(visit, fast_run, hand, sc
             expect(page.get_by_role("status")).to_have_text(re.compile("^(Prediction: |No digit yet)"))
             read.append(page.locator("#number").text_content())
             if name:
-                page.locator("summary").click()
+                page.locator("#correction summary").click()
                 if page.get_by_label("The whole drawing is one digit").is_visible():
                     page.get_by_label("The whole drawing is one digit").check()
                 page.get_by_role("button", name=name, exact=True).click()
@@ -723,7 +505,7 @@ def test_axe_finds_no_serious_accessibility_problem_in_corrections(visit, fast_r
         page.add_script_tag(path=axe)
         draw_number(page, "42")
         wait_for_number(page, "42")
-        page.locator("summary").click()
+        page.locator("#correction summary").click()
         found = page.evaluate("axe.run()")
         assert len(found["passes"]) > 20
         assert not [it["id"] for it in found["violations"] if it["impact"] in ("serious", "critical")]

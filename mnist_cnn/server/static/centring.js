@@ -1,0 +1,14 @@
+// Whether a digit is centred before the network gets it, and what is known of a test digit on the drawing area.
+
+import { $ } from "./dom.js";
+import { t } from "./i18n.js";
+import { changeNetwork, NAMES, on, state } from "./state.js";
+
+const box = $("centred");
+if (box) box.addEventListener("change", () => changeNetwork({ centred: box.checked }));
+
+on("drawing language", () => {
+  const { picture, strokes } = state.drawing;
+  const isShown = picture !== null && !strokes.length;
+  $("test-digit").textContent = isShown ? t("test.digit", { number: picture.index, name: NAMES[picture.label] }) : "";
+});

@@ -1,0 +1,143 @@
+// The network's answer: requests for the latest drawing, the number, the bars, and announcements to screen readers.
+
+import { announce, announceLater } from "./announce.js";
+import { $, formatPercent, make, nextFrame } from "./dom.js";
+import { renderPixels, renderPng } from "./drawing.js";
+import { t, tKind } from "./i18n.js";
+import { post, showError } from "./server.js";
+import { emit, getNetwork, isBlank, isChanged, KIND, NAMES, on, select, state } from "./state.js";
+
+const RETRY_DELAY_MS = 2000;
+let requesting = false;
+
+// One request at a time, each for the latest revision.
+async function requestPrediction() {
+  if (requesting) return;
+  requesting = true;
+  for (let shownRevision = 0; shownRevision !== state.revision; ) {
+    await nextFrame();
+    const requestedRevision = state.revision;
+    try {
+      const response = isBlank() ? null : await fetchPrediction();
+      // A response to a drawing that has since lost strokes would show a digit that is no longer there.
+      if (requestedRevision >= state.lastRemoval) showPrediction(response);
+      shownRevision = requestedRevision;
+      showError("");
+    } catch (error) {
+      showError(error.message);
+      await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));
+    }
+  }
+  requesting = false;
+}
+
+async function fetchPrediction() {
+  const { strokes, picture } = state.drawing;
+  // A test digit is in MNIST's format already: preparing it again would change it.
+  const exact = picture && !strokes.length && state.centred ? picture.image : state.centred ? null : renderPixels();
+  const response = exact ? { digits: [{ image: exact }] } : await post("v1/digits?maps=1", await renderPng());
+  if (response.digits.length === 1 && !exact) response.digits[0].maps = response.maps;
+  if (!exact && !isChanged()) return response;
+  for (const digit of response.digits) {
+    Object.assign(digit, await post("v1/explain/network", { image: digit.image, ...getNetwork() }));
+    digit.probability = digit.probabilities[digit.class];
+  }
+  response.text = response.digits.map((digit) => NAMES[digit.class]).join("");
+  response.probability = response.digits.reduce((product, digit) => product * digit.probability, 1);
+  return response;
+}
+
+function showPrediction(response) {
+  state.response = response;
+  const { text, digits } = response || { text: "", digits: [] };
+  $("number").classList.toggle("unknown", !text);
+  $("probability").textContent = text ? formatPercent(response.probability) : response ? tKind("none") : "";
+  document.querySelector(".prediction").classList.toggle("several", digits.length > 1);
+  if (digits.length > 1) showDigitButtons(text);
+  else $("number").textContent = text || "?";
+  $("number").style.setProperty("--length", Math.max(1, text.length));
+  document.querySelector(".prediction").classList.toggle("words", KIND === "picture");
+  showDigit(digits.length - 1); // in most cases the digit that was drawn last
+  if (state.revision && !state.busy) announceLater(getSummary);
+}
+
+// The digits of a number are buttons that choose the digit to show. A button is kept while the text changes, so that it
+// keeps the focus.
+function showDigitButtons(text) {
+  const number = $("number");
+  if (!number.firstElementChild) number.textContent = "";
+  while (number.children.length > text.length) number.lastChild.remove();
+  while (number.children.length < text.length) {
+    const index = number.children.length;
+    const button = number.appendChild(make("button", { type: "button" }));
+    button.addEventListener("click", () => {
+      showDigit(index);
+      announce(describeDigit(index));
+    });
+  }
+  [...number.children].forEach((button, index) => {
+    button.textContent = text[index];
+    button.setAttribute("aria-label", tKind("digit", { name: text[index], position: index + 1, count: text.length }));
+  });
+}
+
+// One bar for each digit. Of other data, the ten most probable classes.
+const bars = NAMES.slice(0, 10).map(() => {
+  const bar = $("bars").appendChild(make("li"));
+  bar.innerHTML = `<span></span><span class="bar" aria-hidden="true"><i></i></span><span></span>`;
+  // For the mouse and touch; the keyboard has the outputs below the layers.
+  bar.addEventListener("click", () => state.response && select({ layer: "logits", index: Number(bar.dataset.index) }));
+  return bar;
+});
+
+export function rankClasses(probabilities) {
+  return [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
+}
+
+// Shows one digit of the latest response; none for index -1.
+function showDigit(index) {
+  state.shown = index;
+  const digits = state.response ? state.response.digits : [];
+  const prediction = index < 0 ? null : digits[index];
+  [...$("number").children].forEach((button, i) => button.setAttribute("aria-pressed", i === index));
+  showBars(prediction, index, digits.length);
+  emit("shown");
+}
+
+function showBars(prediction, position, count) {
+  const label = count > 1 ? "bars.position" : "bars";
+  $("bars").setAttribute("aria-label", tKind(label, { position: position + 1, count }));
+  const ranked = prediction ? rankClasses(prediction.probabilities) : [...NAMES.keys()];
+  const shown = ranked.slice(0, bars.length).sort((a, b) => a - b);
+  bars.forEach((bar, row) => {
+    const index = shown[row];
+    bar.dataset.index = index;
+    bar.firstChild.textContent = NAMES[index];
+    bar.querySelector("i").style.setProperty("--probability", prediction ? prediction.probabilities[index] : 0);
+    bar.lastChild.textContent = prediction ? formatPercent(prediction.probabilities[index]) : "";
+    bar.classList.toggle("winner", prediction !== null && index === prediction.class);
+  });
+}
+
+// What screen readers are told, after the end of a stroke and its response.
+
+function getSummary() {
+  if (!state.response) return t("summary.empty");
+  const { text, digits, probability } = state.response;
+  if (!text) return tKind("summary.none");
+  if (digits.length === 1) return t("summary.one", { digit: describeDigit(0) });
+  // Spaces, so that a zero at the start is read out too.
+  return t("summary.several", { digits: [...text].join(" "), probability: formatPercent(probability) });
+}
+
+function describeDigit(index) {
+  const { probabilities } = state.response.digits[index];
+  const [first, second] = rankClasses(probabilities);
+  const describe = (number) => `${NAMES[number]}, ${formatPercent(probabilities[number])}`;
+  const values = { first: describe(first), second: describe(second) };
+  return t(probabilities[second] >= 0.05 ? "describe.two" : "describe.one", values);
+}
+
+on("drawing network", requestPrediction);
+on("stroke", () => announceLater(getSummary));
+on("language", () => showPrediction(state.response));
