@@ -1,11 +1,17 @@
 // Whether a digit is centred before the network gets it, and what is known of a test digit on the drawing area.
 
 import { $ } from "./dom.js";
-import { t } from "./i18n.js";
+import { t, tKind } from "./i18n.js";
 import { changeNetwork, NAMES, on, state } from "./state.js";
 
 const box = $("centred");
-if (box) box.addEventListener("change", () => changeNetwork({ centred: box.checked }));
+if (box) {
+  box.addEventListener("change", () => {
+    $("input-text").dataset.text = box.checked ? "input.text" : "input.uncentred";
+    $("input-text").textContent = tKind($("input-text").dataset.text);
+    changeNetwork({ centred: box.checked });
+  });
+}
 
 on("drawing language", () => {
   const { picture, strokes } = state.drawing;

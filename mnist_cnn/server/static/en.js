@@ -67,6 +67,7 @@ export default {
   "input.text.digit": "Your digit in MNIST’s format: fitted into 20 × 20 pixels, its centre of mass in the middle of 28 × 28, white on black. These 784 numbers are all that the network gets of it.",
   "input.text.character": "Your character in MNIST’s format: fitted into 20 × 20 pixels, its centre of mass in the middle of 28 × 28, white on black. These 784 numbers are all that the network gets of it.",
   "input.text.picture": "Your picture in MNIST’s format: fitted into 20 × 20 pixels, its centre of mass in the middle of 28 × 28, white on black. These 784 numbers are all that the network gets of it.",
+  "input.uncentred": "The drawing area as it stands, in 28 × 28 pixels, white on black. These 784 numbers are all that the network gets of it.",
   "input.resized": "Your drawing in grey, scaled to 28 × 28 pixels. These 784 numbers are all that the network gets of it.",
   "input.scale": "Here and below, each small square is one number: the brighter, the larger.",
   centred: "Fit and centre the drawing first. Without it, the network gets the drawing area as it stands.",

@@ -9,6 +9,8 @@ import { emit, getNetwork, isBlank, isChanged, KIND, NAMES, on, select, state } 
 
 const RETRY_DELAY_MS = 2000;
 let requesting = false;
+let drawingRevision = 0; // the number of changes to the drawing alone
+let latestRead = {}; // {key, response}: of the drawing with that key, by the trained network
 
 // One request at a time, each for the latest revision.
 async function requestPrediction() {
@@ -32,19 +34,33 @@ async function requestPrediction() {
 }
 
 async function fetchPrediction() {
+  const key = `${drawingRevision} ${state.centred}`;
+  if (latestRead.key !== key) latestRead = { key, response: await readDrawing() };
+  const { response } = latestRead;
+  return isChanged() || !("text" in response) ? computeWithNetwork(response) : response;
+}
+
+// Asks the server which digits the drawing shows. An image that is the network's input as it stands is not asked for.
+async function readDrawing() {
   const { strokes, picture } = state.drawing;
+  if (!state.centred) return { digits: [{ image: renderPixels() }] };
   // A test digit is in MNIST's format already: preparing it again would change it.
-  const exact = picture && !strokes.length && state.centred ? picture.image : state.centred ? null : renderPixels();
-  const response = exact ? { digits: [{ image: exact }] } : await post("v1/digits?maps=1", await renderPng());
-  if (response.digits.length === 1 && !exact) response.digits[0].maps = response.maps;
-  if (!exact && !isChanged()) return response;
-  for (const digit of response.digits) {
-    Object.assign(digit, await post("v1/explain/network", { image: digit.image, ...getNetwork() }));
-    digit.probability = digit.probabilities[digit.class];
-  }
-  response.text = response.digits.map((digit) => NAMES[digit.class]).join("");
-  response.probability = response.digits.reduce((product, digit) => product * digit.probability, 1);
+  if (picture && !strokes.length) return { digits: [{ image: picture.image }] };
+  const response = await post("v1/digits?maps=1", await renderPng());
+  if (response.digits.length === 1) response.digits[0].maps = response.maps;
   return response;
+}
+
+// The digits of a response, read by the network that the visitor has chosen: of another step, or without some filters.
+async function computeWithNetwork(response) {
+  const digits = await Promise.all(
+    response.digits.map(async (digit) => {
+      const computed = await post("v1/explain/network", { image: digit.image, ...getNetwork() });
+      return { ...digit, ...computed, probability: computed.probabilities[computed.class] };
+    }),
+  );
+  const text = digits.map((digit) => NAMES[digit.class]).join("");
+  return { digits, text, probability: digits.reduce((product, digit) => product * digit.probability, 1) };
 }
 
 function showPrediction(response) {
@@ -138,6 +154,9 @@ function describeDigit(index) {
   return t(probabilities[second] >= 0.05 ? "describe.two" : "describe.one", values);
 }
 
+on("drawing", () => {
+  drawingRevision += 1;
+});
 on("drawing network", requestPrediction);
 on("stroke", () => announceLater(getSummary));
 on("language", () => showPrediction(state.response));
