@@ -132,6 +132,7 @@ def test_label_smoothing_spreads_a_fraction_of_each_label_over_all_classes(sampl
     assert images.dtype == smoothed.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_drawn_images_are_added_to_each_batch(sample):
     recipe = dataclasses.replace(RECIPES["original"], drawn_images=0.2)
     originals, true_labels = take_batch(sample.train, RECIPES["original"], 7)

@@ -66,7 +66,15 @@ def test_missing_mnist_is_an_error_and_never_the_sample(tmp_path):
         read_data_sets(str(tmp_path))
 
 
-@pytest.mark.parametrize("options", [{}, {"one_hot": True}, {"reshape": False, "dtype": tf.uint8}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        pytest.param({"one_hot": True}, marks=pytest.mark.slow),
+        pytest.param({"reshape": False, "dtype": tf.uint8}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_the_result_equals_that_of_tensorflows_own_function(mnist_dir, options):
     if not tf.__version__.startswith("1."):
         pytest.skip("TensorFlow 2 has no read_data_sets to compare with")

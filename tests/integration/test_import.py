@@ -4,6 +4,7 @@ import ast
 import json
 from collections import defaultdict
 
+import pytest
 from helpers import ROOT
 
 from mnist_cnn import _LAZY_EXPORTS
@@ -45,6 +46,7 @@ print(json.dumps({"before": before, "after_import": after_import, "after": state
 """
 
 
+@pytest.mark.slow
 def test_training_in_a_notebook_changes_nothing_else_in_its_process(python):
     result = json.loads(python(PROCESS + BY_HAND).splitlines()[-1])
     assert result["after_import"] == result["before"]

@@ -201,6 +201,7 @@ def test_ten_snapshots_are_shown_the_first_and_the_last_among_them(recorded_copy
     assert (draw_report(recorded_copy, small).parent / "replay.png").read_bytes() == expected
 
 
+@pytest.mark.slow
 def test_a_damaged_snapshot_is_left_out(recorded_copy, small):
     whole = (draw_report(recorded_copy, small).parent / "replay.png").read_bytes()
     path = recorded_copy / "replay" / "step-13.npz"

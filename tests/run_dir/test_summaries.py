@@ -68,6 +68,7 @@ def test_a_resumed_run_records_the_step_at_which_it_resumes(run):
     assert starts == [0, 45]
 
 
+@pytest.mark.slow
 def test_a_decaying_learning_rate_is_recorded_as_such(small, tmp_path):
     train(small, tmp_path / "run", "accurate", max_steps=30)
     rates = list(curves(tmp_path / "run")["learning_rate"].values())

@@ -226,6 +226,7 @@ def test_other_invalid_requests_are_refused(server, image):
     assert server.request("GET", "/v1/explain/network")[0] == 405
 
 
+@pytest.mark.slow
 def test_a_damaged_snapshot_is_left_out_and_refused(run, image, tmp_path):
     shutil.copytree(str(run), str(tmp_path / "run"))
     path = tmp_path / "run" / "replay" / "step-0.npz"
@@ -238,6 +239,7 @@ def test_a_damaged_snapshot_is_left_out_and_refused(run, image, tmp_path):
         assert status == 400 and "step-0.npz is damaged" in response["error"]
 
 
+@pytest.mark.slow
 def test_a_network_without_convolutions_has_no_explanation(sample, image, tmp_path):
     recipe = Recipe(1, 100, 0.003, 0.8, initial_weights="he")
     train(sample, tmp_path / "run", recipe, model="mlp", max_steps=5)
@@ -247,6 +249,7 @@ def test_a_network_without_convolutions_has_no_explanation(sample, image, tmp_pa
         assert server.request("POST", "/v1/explain/network", content, JSON)[0] == 404
 
 
+@pytest.mark.slow
 def test_an_exported_model_is_explained_without_a_replay(run, graph, image, script, tmp_path):
     assert script("export.py", "--run-dir", run, "--export-dir", "model").returncode == 0
     with Server(tmp_path / "model") as server:
@@ -258,6 +261,7 @@ def test_an_exported_model_is_explained_without_a_replay(run, graph, image, scri
         assert server.request("POST", "/v1/explain/network", content, JSON)[0] == 400
 
 
+@pytest.mark.slow
 def test_a_folder_without_the_data_is_an_error_before_the_server_starts(sample, script, tmp_path, mnist_dir):
     train(sample, tmp_path / "run", Recipe(1, 100, 0.003, 0.8), max_steps=2)
     config = tmp_path / "run" / "config.json"
