@@ -164,3 +164,15 @@ COUNT_COLOURS = """id => {
     const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
     return new Set(new Uint32Array(pixels.buffer)).size;
 }"""
+
+
+def assert_accessible(page):
+    """axe, which must have been added to the page, finds no serious problem."""
+    found = page.evaluate("axe.run()")
+    assert len(found["passes"]) > 20
+    problems = [
+        (it["id"], [node["html"] for node in it["nodes"]])
+        for it in found["violations"]
+        if it["impact"] in ("serious", "critical")
+    ]
+    assert not problems, problems

@@ -6,15 +6,12 @@ without gaps.
 
 import logging
 import os
-import tokenize
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 
-from mnist_cnn.data.idx import IDX_FILES, MAX_SIZE, read_idx
+from mnist_cnn.data.idx import IDX_FILES, read_idx
 from mnist_cnn.data.mnist import (
     DIGITS,
     MAX_CLASSES,
@@ -25,6 +22,7 @@ from mnist_cnn.data.mnist import (
     read_file,
     split_arrays,
 )
+from mnist_cnn.data.npz import read_npz
 from mnist_cnn.errors import DataNotFound, IncompleteData, InputError
 
 FORMS = "csv", "folder", "idx", "npz"  # names of Datasets
@@ -114,60 +112,8 @@ def load_npz(data_dir: Union[str, Path], validation_size: Optional[int] = None) 
         unfit (see `make_dataset`).
     """
     path = find_only_file(Path(data_dir).expanduser(), ".npz")
-    try:
-        with zipfile.ZipFile(str(path)) as archive:
-            names = "x_train", "y_train", "x_test", "y_test"
-            missing = [name for name in names if f"{name}.npy" not in archive.namelist()]
-            if missing:
-                raise InputError(f"{path} has no array {missing[0]}: it must have x_train, y_train, x_test and y_test")
-            images, labels, test_images, test_labels = [read_npy(archive, path, f"{name}.npy", "ui") for name in names]
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is damaged or not an .npz file ({error!r:.99})") from error
+    images, labels, test_images, test_labels = read_npz(path, ["x_train", "y_train", "x_test", "y_test"], "ui").values()
     return make_dataset("npz", path, images, labels, test_images, test_labels, validation_size)
-
-
-def read_npy(archive: zipfile.ZipFile, path: Path, name: str, kinds: str) -> np.ndarray:
-    """Reads one array of an .npz file. Nothing is unpickled, and the header's shape is checked before it is used.
-
-    Args:
-      archive: the .npz file, opened.
-      path: its path, for messages.
-      name: the array's file in it, such as "x_train.npy".
-      kinds: the kinds of dtypes that are allowed, "ui" for whole numbers or "f" for floats.
-
-    Raises:
-      InputError: there is no such array, or it is damaged, over MAX_SIZE or of another dtype.
-    """
-    if name not in archive.namelist():
-        raise InputError(f"{path} has no array {name[:-4]}")
-    size = archive.getinfo(name).file_size
-    if size > MAX_SIZE:
-        raise InputError(f"{path}: {name} holds more than {MAX_SIZE:,} bytes")
-    if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise InputError(f"{path}: {name} is compressed by a method that NumPy does not use")
-    try:
-        with archive.open(name) as file:
-            version = np.lib.format.read_magic(file)
-            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            if version not in read_header:
-                raise InputError(f"{path}: {name} is in a form of NumPy arrays that is not supported")
-            shape, is_fortran, dtype = read_header[version](file)
-            if dtype.kind not in kinds:
-                expected = {"ui": "whole numbers", "f": "floats"}[kinds]
-                raise InputError(f"{path}: {name[:-4]} has dtype {dtype}: it must be {expected}")
-            content = file.read(size)
-    except (zlib.error, tokenize.TokenError) as error:
-        raise InputError(f"{path} is damaged: {name} cannot be read ({error!r:.99})") from error
-    count = 1
-    for dimension in shape:
-        count *= int(dimension)
-    if count * dtype.itemsize != len(content):
-        raise InputError(f"{path} is damaged: {name} holds {len(content):,} bytes, and its header says {list(shape)}")
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
 def find_only_file(path: Path, *suffixes: str) -> Path:

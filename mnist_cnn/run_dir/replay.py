@@ -7,14 +7,13 @@ each. A checkpoint, from which a run resumes, has Adam's averages too and is six
 import io
 import logging
 import re
-import zipfile
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Set, Union
 
 import numpy as np
 
 from mnist_cnn.data.mnist import Split
-from mnist_cnn.data.own_data import read_npy
+from mnist_cnn.data.npz import read_npz
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluation import run_batches
 from mnist_cnn.files import atomic_write
@@ -109,15 +108,7 @@ def read_snapshot(run_dir: Union[str, Path], step: int, weight_shapes: Dict[str,
     """
     path = Path(run_dir, "replay", f"step-{step}.npz")
     shapes: Dict[str, List[int]] = {**weight_shapes, "cost": [], "accuracy": []}
-    try:
-        with zipfile.ZipFile(str(path)) as archive:
-            arrays = {name: read_npy(archive, path, f"{name}.npy", "f") for name in shapes}
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is damaged ({error!r:.99})") from error
+    arrays = read_npz(path, list(shapes), "f")
     for name, shape in shapes.items():
         if list(arrays[name].shape) != shape or not np.isfinite(arrays[name]).all():
             raise InputError(f"{path} is damaged, or of another network: its {name} is not finite or of another shape")

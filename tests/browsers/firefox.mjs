@@ -31,15 +31,17 @@ async function draw(strokes) {
   }
 }
 
-async function expectNumber(pattern) {
+async function expectText(selector, pattern) {
   // The Content-Security-Policy of the page forbids waitForFunction, which needs eval.
   for (let attempt = 0; attempt < 100; attempt++) {
-    const text = await page.$eval("#number", (it) => it.textContent);
+    const text = await page.$eval(selector, (it) => it.textContent);
     if (pattern.test(text)) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  assert.fail(`the number should match ${pattern}`);
+  assert.fail(`${selector} should match ${pattern}`);
 }
+
+const expectNumber = (pattern) => expectText("#number", pattern);
 
 async function step(name, action) {
   await action();
@@ -53,6 +55,26 @@ try {
   await step("draws by mouse", async () => {
     await draw(SEVEN);
     await expectNumber(/^7$/);
+  });
+  await step("explains a cell and an output", async () => {
+    await page.click("#pool1");
+    await expectText("#explanation-title", /^First block, map \d+, row \d+, column \d+ of 28$/);
+    await page.click("#explanation-close");
+    await page.click("#outputs button:nth-child(8)");
+    await expectText("#explanation-title", /^Output 7$/);
+    await page.click("#explanation-close");
+  });
+  await step("replays, and moves the window", async () => {
+    await page.click("#replay summary");
+    await expectText("#replay-text", /^Step (\S+) of \1: cost/);
+    await page.focus("#replay-slider");
+    await page.keyboard.press("Home");
+    await expectText("#replay-text", /^Step 0 of/);
+    await page.click("#notice-reset");
+    await page.click("#sliding summary");
+    await page.click("[name=padding][value=VALID]");
+    await expectText("#sliding-text", /^Output: 26 × 26/);
+    await page.evaluate("scrollTo(0, 0)");
   });
   await step("clears", async () => {
     await page.click("#clear");

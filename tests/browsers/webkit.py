@@ -37,11 +37,18 @@ class Page:
                 actions.move_to_element_with_offset(area, *point)
             actions.release().perform()
 
-    def expect_number(self, pattern):
+    def expect_text(self, name, pattern):
         deadline = time.monotonic() + 5
-        while not re.search(pattern, self.driver.find_element(By.ID, "number").text):
-            assert time.monotonic() < deadline, f"the number should match {pattern}"
+        while not re.search(pattern, self.driver.find_element(By.ID, name).text):
+            assert time.monotonic() < deadline, f"{name} should match {pattern}"
             time.sleep(0.05)
+
+    def expect_number(self, pattern):
+        self.expect_text("number", pattern)
+
+    def click(self, selector):
+        self.driver.execute_script("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
+        self.driver.find_element(By.CSS_SELECTOR, selector).click()
 
     def done(self, name):
         if self.folder:
@@ -58,6 +65,23 @@ def main(url, folder=None):
         page.draw(SEVEN)
         page.expect_number("^7$")
         page.done("draws by mouse")
+        page.click("#pool1")
+        page.expect_text("explanation-title", r"^First block, map \d+, row \d+, column \d+ of 28$")
+        page.click("#explanation-close")
+        page.click("#outputs button:nth-child(8)")
+        page.expect_text("explanation-title", "^Output 7$")
+        page.click("#explanation-close")
+        page.done("explains a cell and an output")
+        page.click("#replay summary")
+        page.expect_text("replay-text", r"^Step (\S+) of \1: cost")
+        page.driver.find_element(By.ID, "replay-slider").send_keys(Keys.HOME)
+        page.expect_text("replay-text", "^Step 0 of")
+        page.click("#notice-reset")
+        page.click("#sliding summary")
+        page.click("[name=padding][value=VALID]")
+        page.expect_text("sliding-text", "^Output: 26 × 26")
+        page.driver.execute_script("scrollTo(0, 0)")
+        page.done("replays, and moves the window")
         page.driver.find_element(By.ID, "clear").click()
         page.expect_number(r"^\?$")
         page.done("clears")

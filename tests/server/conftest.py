@@ -7,12 +7,29 @@ from pathlib import Path
 
 import pytest
 from helpers import ROOT
+from server_process import Server
+
+from mnist_cnn import Recipe, train
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync"
 )
+
+
+@pytest.fixture(scope="session")
+def run(sample, tmp_path_factory):
+    """The directory of a short run on the sample, with snapshots."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    train(sample, folder, Recipe(1, 100, 0.003, 0.8, initial_weights="he"), max_steps=20, replay=5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(run):
+    with Server(run) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

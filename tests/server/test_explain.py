@@ -14,19 +14,6 @@ BLOCKS = {"conv1": "images", "pool1": "images", "conv2": "pool1", "pool2": "pool
 
 
 @pytest.fixture(scope="module")
-def run(sample, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    train(sample, folder, Recipe(1, 100, 0.003, 0.8, initial_weights="he"), max_steps=20, replay=5)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(run):
-    with Server(run) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def image(sample):
     return sample.test.images[3, ..., 0]
 

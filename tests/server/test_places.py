@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from helpers import environment, start
 
-from mnist_cnn import Classifier, Recipe, train
+from mnist_cnn import Classifier
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")]
 
@@ -24,13 +24,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="need
 def needs(package):
     missing = importlib.util.find_spec(package.replace("-", "_")) is None
     return pytest.mark.skipif(missing, reason=f"needs {package}: pip install {package}")
-
-
-@pytest.fixture(scope="module")
-def run(sample, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    train(sample, folder, Recipe(1, 100, 0.003, 0.8, initial_weights="he"), max_steps=20)
-    return folder
 
 
 def post_images(url, images):

@@ -20,7 +20,7 @@ from helpers import one_line_error
 from PIL import Image
 from server_process import JSON, PREDICT, Server, read_response, send_request
 
-from mnist_cnn import Classifier, Recipe, prepare, restore_run, train
+from mnist_cnn import Classifier, prepare, restore_run, train
 
 PNG = {"Content-Type": "image/png"}
 JPEG = {"Content-Type": "image/jpeg"}
@@ -37,19 +37,6 @@ needs_posix_signals = pytest.mark.skipif(os.name == "nt", reason="Windows cannot
 SEVEN = encode_image(paint(draw_strokes(7), (0, 0, 0), (255, 255, 255)))
 NUMBER = encode_image(paint(draw_strokes("007", size=60, image_size=(200, 120)), (0, 0, 0), (255, 255, 255)))
 MAP_SHAPES = {"pool1": [14, 14, 32], "pool2": [7, 7, 64], "dense": [256]}
-
-
-@pytest.fixture(scope="module")
-def run(sample, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    train(sample, folder, Recipe(1, 100, 0.003, 0.8, initial_weights="he"), max_steps=20)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(run):
-    with Server(run) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
