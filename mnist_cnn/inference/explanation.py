@@ -88,8 +88,9 @@ class Explainer:
             self._direction = tf.placeholder(tf.float32, [None], "direction")
             flat = tf.reshape(classifier.activations["pool2"], [-1])
             (self._gradients,) = tf.gradients(tf.reduce_sum(flat * self._direction), [self._images])
-        self._lock, self._cached = threading.Lock(), (TRAINED, self._read_trained())
-        self._trained = self._cached[1]
+        self._trained: Dict[str, np.ndarray] = classifier.session.run(classifier.weights)
+        self._lock = threading.Lock()
+        self._latest = TRAINED, self._trained  # the network that was asked for last, and its weights
 
     def describe_snapshots(self) -> Dict[int, Snapshot]:
         """Returns the snapshots that can be replayed, by step and without weights. Damaged ones are left out."""
@@ -106,7 +107,7 @@ class Explainer:
           InputError: there is no such snapshot or filter.
         """
         with self._lock:
-            latest, weights = self._cached
+            latest, weights = self._latest
         if network == latest:
             return weights
         weights = dict(self._trained if network.step is None else self._read_snapshot(network.step))
@@ -117,7 +118,7 @@ class Explainer:
                 weights[name] = weights[name].copy()
                 weights[name][..., list(off)] = 0
         with self._lock:
-            self._cached = network, weights
+            self._latest = network, weights
         return weights
 
     def predict(self, images: np.ndarray, network: Network = TRAINED) -> np.ndarray:
@@ -231,7 +232,3 @@ class Explainer:
         if run_dir is None or step not in list_snapshots(run_dir):
             raise InputError(f"there is no snapshot of step {step}")
         return read_snapshot(run_dir, step, {name: list(shape) for name, shape in self._shapes.items()}).weights
-
-    def _read_trained(self) -> Dict[str, np.ndarray]:
-        arrays: Dict[str, np.ndarray] = self._classifier.session.run(self._classifier.weights)
-        return arrays

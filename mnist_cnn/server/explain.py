@@ -65,7 +65,7 @@ def add_routes(app: Flask, explainer: Explainer, load_test_split: Optional[Calla
     def explain_cell():
         content = _parse_body("image", "layer", "row", "column", "channel")
         position = [_get_int(content, name) for name in ("row", "column", "channel")]
-        cell = explainer.explain_cell(_get_image(content), _get_text(content), *position, _get_network(content))
+        cell = explainer.explain_cell(_get_image(content), _get_layer(content), *position, _get_network(content))
         shown, others = cell.channels[:CHANNELS_SHOWN], cell.channels[CHANNELS_SHOWN:]
         return {
             "layer": cell.layer,
@@ -84,7 +84,7 @@ def add_routes(app: Flask, explainer: Explainer, load_test_split: Optional[Calla
     def explain_unit():
         content = _parse_body("image", "layer", "index")
         index = _get_int(content, "index")
-        unit = explainer.explain_unit(_get_image(content), _get_text(content), index, _get_network(content))
+        unit = explainer.explain_unit(_get_image(content), _get_layer(content), index, _get_network(content))
         return {
             "layer": content["layer"],
             "index": index,
@@ -192,7 +192,7 @@ def _get_image(content: Dict[str, Any]) -> np.ndarray:
     return np.divide(rows, 255, dtype=np.float32)
 
 
-def _get_text(content: Dict[str, Any]) -> str:
+def _get_layer(content: Dict[str, Any]) -> str:
     if not isinstance(content["layer"], str):
         raise InputError("'layer' must be a string")
     return content["layer"][:99]
