@@ -315,7 +315,7 @@ def test_a_filter_is_switched_off_and_the_test_accuracy_without_it_is_evaluates(
         expect(page.locator("#explanation").get_by_role("button", name=f"Switch {name} on")).to_be_visible()
         expect(page.locator("#explanation .sum b")).to_have_text("0.000")
     page.locator("#explanation-close").click()
-    expect(page.get_by_text("2 filters are switched off.")).to_be_visible()
+    expect(page.get_by_text("Switched off: 2 of 96 filters.")).to_be_visible()
     expect(page.locator("#bars .winner")).not_to_have_text(probability)
     page.get_by_role("button", name="Measure the test accuracy").click()
     with restore_run(fast_run) as (session, model):
@@ -341,6 +341,35 @@ def test_without_mnist_the_page_says_what_is_missing(visit, fast_run):
         open_section(page, "filters")
         page.get_by_role("button", name="Measure the test accuracy").click()
         expect(page.locator("#accuracy")).to_contain_text("serve.py --data-dir FOLDER")
+
+
+@pytest.mark.parametrize("options", [PHONE, {}], ids=["touch", "keyboard"])
+def test_filters_misread_digits_and_the_language_are_chosen_by_touch_and_with_the_keyboard(visit, url, options):
+    def press(locator):
+        if options:
+            locator.tap()
+        else:
+            locator.focus()
+            page.keyboard.press("Enter")
+
+    page = visit(url, **options)
+    draw_digit(page, 3)
+    press(page.locator("#outputs button").nth(3))
+    wait_for_title(page, "Output 3")
+    press(page.locator(".term-list").nth(1).locator("button").first)  # a map
+    wait_for_title(page, re.compile("^Second block, map "))
+    press(page.locator("#explanation-body > button"))
+    expect(page.get_by_text("Switched off: 1 of 96 filters.")).to_be_visible()
+    press(page.locator("#explanation-close"))
+    press(page.get_by_role("button", name="Back to the trained network"))
+    expect(page.locator("#notice")).to_be_hidden()
+    press(page.locator("#misread summary"))
+    press(page.get_by_role("button", name="Find them"))
+    expect(page.locator("#mistakes button").first).to_be_visible(timeout=60000)
+    press(page.locator("#mistakes button").first)
+    expect(page.locator("#test-digit")).to_have_text(re.compile(r"^Test image \d+, labelled \d\.$"))
+    press(page.get_by_role("button", name="한국어"))
+    expect(page.locator("#test-digit")).to_have_text(re.compile(r"^테스트 이미지 \d+, 레이블 \d\.$"))
 
 
 CORNER = [[(4, 4), (12, 4), (20, 4), (16, 14), (13, 22), (11, 30)]]  # a small 7 in the upper left
@@ -383,7 +412,7 @@ def test_a_misread_test_digit_is_put_on_the_drawing_area(visit, url_of_either_te
     open_section(page, "misread")
     page.get_by_role("button", name="Find them").click()
     shown = min(len(wrong), 60)
-    text = f"{len(wrong)} of 10,000 are misread. Shown are {shown}."
+    text = f"Misread: {len(wrong)} of 10,000. Shown: {shown}."
     expect(page.locator("#mistakes-count")).to_have_text(text, timeout=60000)
     mistakes = sorted(
         (mistake for part in parts for mistake in part["mistakes"]), key=lambda mistake: -mistake["probability"]

@@ -92,7 +92,7 @@ export default {
   "units.label": "{count} units: {active} are active, the brightest is number {brightest}",
   "no.maps": "There are no feature maps to show, because this network is not the model cnn.",
   "notice.step": "You see the network after step {step} of its training.",
-  "notice.off": "{number} filters are switched off.",
+  "notice.off": "Switched off: {number} of 96 filters.",
   "notice.reset": "Back to the trained network",
 
   explanation: "Explanation",
@@ -165,6 +165,6 @@ export default {
   "mistakes.title": "Misread test images",
   "mistakes.text": "What this network misreads, the surest first. Press one to put it on the drawing area.",
   "mistakes.find": "Find them",
-  "mistakes.count": "{number} of {total} are misread. Shown are {shown}.",
+  "mistakes.count": "Misread: {number} of {total}. Shown: {shown}.",
   "mistakes.one": "{label}, read as {read}, {probability}",
 };

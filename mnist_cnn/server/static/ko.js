@@ -91,7 +91,7 @@ export default {
   "units.label": "유닛 {count}개 중 {active}개가 활성, 가장 밝은 것은 {brightest}번",
   "no.maps": "이 신경망은 모델 cnn이 아니어서 보여 줄 특징 맵이 없습니다.",
   "notice.step": "학습 {step}단계 뒤의 신경망을 보고 있습니다.",
-  "notice.off": "필터 {number}개가 꺼져 있습니다.",
+  "notice.off": "필터 96개 중 {number}개가 꺼져 있습니다.",
   "notice.reset": "학습을 마친 신경망으로",
 
   explanation: "설명",
