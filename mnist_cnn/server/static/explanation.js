@@ -90,8 +90,7 @@ function explainSecond({ channels, others, sum }) {
       makeGrid(t("window"), part.window, (value) => ACTIVATIONS[Math.round((255 * value) / (largest || 1))]),
       make("span", { className: "operator" }, "×"),
       makeGrid(t("kernel"), part.kernel, paintSigned(kernels)),
-      make("span", { className: "operator" }, "="),
-      make("b", {}, formatSigned(part.sum)),
+      make("span", {}, "= ", make("b", {}, formatSigned(part.sum))),
     ),
   );
   return [
