@@ -11,7 +11,7 @@ from mnist_cnn.cli.command import Hints, Parser, load_tensorflow, print_status
 from mnist_cnn.cli.datasets import OWN_DATA, choose_dataset, load_mixed_dataset, print_data_notice
 from mnist_cnn.cli.streams import flush_or_discard
 from mnist_cnn.errors import DataNotFound, InputError, OtherClasses, OtherData, RunNotFound, Stopped, TrainingFailed
-from mnist_cnn.recipes import DEFAULT_RECIPES, RECIPES, check_positive
+from mnist_cnn.recipes import DEFAULT_RECIPES, RECIPES, check_int, check_positive
 
 DESCRIPTION = (
     "Trains a network, prints the average cost of each epoch and the test accuracy, and writes a run directory. "
@@ -114,12 +114,25 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         help="bfloat16 mixed precision; needs TensorFlow 2 and a CPU with bfloat16",
     )
     add(
+        "--cluster",
+        choices=["tf-config", "auto", "slurm", "kubernetes"],
+        default="tf-config",
+        help="what tells this process which task of a cluster it is. tf-config: $TF_CONFIG, where it is set; slurm: "
+        "the variables of a step of srun; kubernetes: those of an Indexed Job's pod; auto: the first of these that is "
+        "there (default: tf-config)",
+    )
+    add(
+        "--cluster-port",
+        metavar="N",
+        type=int,
+        help="with Slurm and Kubernetes: port of the first task on each host (default: 2222)",
+    )
+    add(
         "--cluster-timeout",
         metavar="S",
         type=float,
         default=60,
-        help="if $TF_CONFIG describes a cluster: seconds to wait for a task that does not start or does not respond "
-        "(default: 60)",
+        help="in a cluster: seconds to wait for a task that does not start or does not respond (default: 60)",
     )
     parser.run(train, HINTS, argv)
 
@@ -128,7 +141,7 @@ def train(args: argparse.Namespace) -> None:
     from mnist_cnn.run_dir.config import resolve_config
 
     check_positive("cluster_timeout", args.cluster_timeout)
-    task = read_cluster_task()
+    task = read_cluster_task(args)
     if task and task.job == "evaluator":
         return print_status("NOTICE: this task is an evaluator. It has nothing to do, because the chief evaluates.")
     if task and task != task.chief:
@@ -185,10 +198,15 @@ def train(args: argparse.Namespace) -> None:
     flush_or_discard(sys.stdout)  # the results are files: if stdout cannot be written, that is no failure
 
 
-def read_cluster_task() -> Any:
-    """Returns this process's task in the cluster that $TF_CONFIG describes, or None if there is no cluster."""
-    if not os.environ.get("TF_CONFIG"):
-        return None
-    from mnist_cnn.cluster.tf_config import parse_tf_config
+def read_cluster_task(args: argparse.Namespace) -> Any:
+    """Returns this process's task in the cluster that its environment describes, or None if there is no cluster."""
+    if args.cluster == "tf-config":
+        if args.cluster_port is not None:
+            raise InputError("--cluster-port is for --cluster auto, slurm or kubernetes: TF_CONFIG has its own ports")
+        if not os.environ.get("TF_CONFIG"):
+            return None
+    from mnist_cnn.cluster.resolvers import DEFAULT_PORT, resolve_task
 
-    return parse_tf_config(os.environ["TF_CONFIG"])
+    port = DEFAULT_PORT if args.cluster_port is None else args.cluster_port
+    check_int("cluster-port", port, 1, 65535)
+    return resolve_task(args.cluster, os.environ, port)

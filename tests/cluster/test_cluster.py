@@ -137,6 +137,35 @@ def test_a_killed_and_restarted_worker_leaves_the_result_bit_identical(clusters,
 
 
 @pytest.mark.usefixtures("tensorflow_2")
+def test_a_killed_and_restarted_parameter_server_leaves_the_result_bit_identical(clusters, uninterrupted, tmp_path):
+    run_dir, addresses = tmp_path / "run", free_addresses(3)
+    cluster = clusters({"worker": addresses[:2], "ps": addresses[2:]}, [*SMALL_RUN, "--run-dir", run_dir])
+    chief, worker, server = cluster.start("worker", 0), cluster.start("worker", 1), cluster.start("ps", 0)
+    wait_for(lambda: has_checkpoint(run_dir, 40), chief)
+    server.kill()
+    server = cluster.start("ps", 0)
+    stdout, stderr = chief.communicate(timeout=120)
+    assert chief.returncode == 0 and "NOTICE: lost connection to a task" in stderr, stderr
+    assert wait_for_exit(worker) == wait_for_exit(server) == (0, "")
+    assert (result_of(run_dir), stdout) == uninterrupted
+
+
+@pytest.mark.usefixtures("tensorflow_2")
+def test_a_parameter_server_that_is_killed_and_stays_away_is_named_and_the_run_can_be_resumed(clusters, tmp_path):
+    run_dir, addresses = tmp_path / "run", free_addresses(3)
+    flags = [*SMALL_RUN, "--run-dir", run_dir, "--cluster-timeout", 10]
+    cluster = clusters({"worker": addresses[:2], "ps": addresses[2:]}, flags)
+    chief, worker, server = cluster.start("worker", 0), cluster.start("worker", 1), cluster.start("ps", 0)
+    wait_for(lambda: has_checkpoint(run_dir, 40), chief)
+    server.kill()
+    status, stderr = wait_for_exit(chief)
+    assert status == 1 and f"ps 0 at {addresses[2]} did not respond for 10 s" in stderr, stderr
+    assert f"to resume: --resume --run-dir {run_dir}" in stderr
+    status, stderr = wait_for_exit(worker)
+    assert status == 1 and len(stderr.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("tensorflow_2")
 def test_a_killed_and_restarted_chief_leaves_the_result_bit_identical(clusters, uninterrupted, tmp_path):
     run_dir = tmp_path / "run"
     cluster = clusters(two_workers(), [*SMALL_RUN, "--run-dir", run_dir, "--resume"])
@@ -331,3 +360,25 @@ def test_kills_and_a_network_failure_on_three_hosts_leave_the_result_bit_identic
     assert chief.returncode == 0 and "lost connection to a task" in stderr, stderr
     assert wait_for_exit(worker) == (0, "") and wait_for_exit(ps) == (0, "")
     assert (result_of(run_dir), stdout) == uninterrupted
+
+
+@pytest.mark.usefixtures("tensorflow_2")
+def test_the_pods_of_an_indexed_job_find_each_other_by_their_names(three_hosts, tmp_path, tmp_path_factory):
+    hosts = tmp_path_factory.mktemp("names") / "hosts"
+    addresses = [address.partition(":")[0] for address, *_ in three_hosts[:2]]
+    names = "".join(f"{address} mnist-{index}.tasks\n" for index, address in enumerate(addresses))
+    hosts.write_text("127.0.0.1 localhost\n" + names)
+    processes = []
+    for index, (_, shell, _) in enumerate(three_hosts[:2]):
+        shell = [*shell, "unshare", "-m", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh"]
+        flags = ["--cluster", "kubernetes", "--dataset", "sample", "--max-steps", 20, "--run-dir", tmp_path / "run"]
+        pod = {"JOB_COMPLETION_INDEX": str(index), "HOSTNAME": f"mnist-{index}"}
+        variables = environment(MNIST_CNN_TASKS="2", MNIST_CNN_SERVICE="tasks", **pod)
+        processes.append(start([*shell, *script_command("train.py", *flags)], env=variables))
+    try:
+        stdout, stderr = processes[0].communicate(timeout=120)
+        assert processes[0].returncode == 0 and stdout.startswith("Accuracy: "), stderr
+        assert wait_for_exit(processes[1]) == (0, "")
+    finally:
+        for process in processes:
+            process.kill()
