@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from helpers import one_line_error
 
 from mnist_cnn import InputError
 from mnist_cnn.cluster.resolvers import expand_hosts, resolve_task
@@ -132,3 +133,28 @@ def test_an_invalid_environment_is_refused_with_the_reason(source, environ, reas
 def test_ports_above_65535_are_refused():
     with pytest.raises(InputError, match="with 2 tasks on a host, the last would be above 65535"):
         resolve_task("slurm", STEP, 65535)
+
+
+@pytest.mark.parametrize(
+    "flags, reason",
+    [
+        (["--cluster", "slurm"], "SLURM_JOB_NODELIST is not set: start each task with srun"),
+        (["--cluster", "kubernetes"], "JOB_COMPLETION_INDEX is not set: set completionMode: Indexed in the manifest"),
+        (["--cluster", "slurm", "--cluster-port", 0], "cluster-port is 0: it must be a whole number, in 1..65535"),
+        (["--cluster-port", 5000], "--cluster-port is for --cluster auto, slurm or kubernetes"),
+    ],
+)
+def test_a_wrong_cluster_is_a_one_line_error(script, flags, reason):
+    done = script("train.py", *flags, SLURM_STEP_NODELIST="", SLURM_JOB_NODELIST="", JOB_COMPLETION_INDEX="")
+    assert reason in one_line_error(done, 2)
+
+
+def test_without_a_cluster_nothing_of_it_is_imported(python):
+    code = """
+import sys
+from argparse import Namespace
+from mnist_cnn.cli.train import read_cluster_task
+print(read_cluster_task(Namespace(cluster="tf-config", cluster_port=None)))
+print([name for name in sys.modules if name.startswith("mnist_cnn.cluster")])
+"""
+    assert python(code) == "None\n[]\n"

@@ -99,6 +99,16 @@ def slurm(tmp_path_factory):
         ip("link", "del", f"br{tag}")
 
 
+@pytest.fixture
+def allocation(slurm):
+    """The number of a job that has both hosts until the test ends."""
+    command = ["salloc", "--no-shell", "--nodes=2", "--ntasks=2"]
+    done = subprocess.run(command, env=environment(**slurm), capture_output=True, text=True, timeout=60)
+    (job,) = re.findall(r"Granted job allocation (\d+)", done.stderr)
+    yield job
+    subprocess.run(["scancel", job], env=environment(**slurm))
+
+
 def start_step(slurm, *arguments, flags=()):
     """Starts train.py as the two tasks of a step, with the addresses that Slurm's variables say."""
     srun = ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--chdir", ROOT, "--label", *flags]
@@ -148,15 +158,15 @@ def wait_for_checkpoint(run_dir, step):
     wait_for(has_checkpoint, step, timeout=120)
 
 
-def test_a_killed_task_is_waited_for_and_the_run_ends(slurm, tmp_path):
-    run_dir = tmp_path / "run"
-    step = start_step(slurm, *SMALL_RUN, "--run-dir", run_dir, flags=["--kill-on-bad-exit=0"])
+def test_a_killed_task_is_waited_for_and_the_run_ends(slurm, allocation, tmp_path):
+    run_dir, job = tmp_path / "run", f"--jobid={allocation}"
+    step = start_step(slurm, *SMALL_RUN, "--run-dir", run_dir, flags=[job, "--kill-on-bad-exit=0"])
     wait_for_checkpoint(run_dir, step)
     process, variables = find_task(run_dir, 1)
     os.kill(process, 9)
     # The task again, in the same job, with the variables that it had.
     names = "SLURM_STEP_NODELIST", "SLURM_STEP_TASKS_PER_NODE", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_NODEID"
-    again = ["srun", f"--jobid={variables['SLURM_JOB_ID']}", "--overlap", "--nodes=1", "--ntasks=1", "--nodelist=node2"]
+    again = ["srun", job, "--overlap", "--nodes=1", "--ntasks=1", "--nodelist=node2"]
     again += ["--chdir", str(ROOT), "env", *(f"{name}={variables[name]}" for name in names)]
     restarted = start(
         [*again, *script_command("train.py", "--cluster", "slurm", "--run-dir", run_dir)], env=environment(**slurm)
