@@ -11,7 +11,10 @@ function interpolate(stops, exponent = 1) {
 }
 
 // Most activations are small: the exponent spreads them out.
-export const ACTIVATIONS = interpolate([[0, 34, 31, 28], [0.3, 116, 49, 12], [0.65, 255, 153, 41], [1, 255, 246, 226]], 0.6);
+export const ACTIVATIONS = interpolate(
+  [[0, 34, 31, 28], [0.3, 116, 49, 12], [0.65, 255, 153, 41], [1, 255, 246, 226]],
+  0.6,
+);
 export const PIXELS = interpolate([[0, 0, 0, 0], [1, 255, 255, 255]]);
 // 0 is in the middle, at 127.5.
 export const SIGNED = interpolate([[0, 88, 178, 255], [0.5, 34, 31, 28], [1, 255, 153, 41]]);

@@ -60,7 +60,8 @@ function getTitle({ layer, row, column, channel, index }) {
 // --- A cell of a map ---
 
 function explainCell(cell) {
-  return [...(cell.layer === "conv1" ? explainFirst(cell) : explainSecond(cell)), explainPooling(cell), makeSwitch(cell)];
+  const sum = cell.layer === "conv1" ? explainFirst(cell) : explainSecond(cell);
+  return [...sum, explainPooling(cell), makeSwitch(cell)];
 }
 
 function explainFirst({ channels: [{ window, kernel, products }], sum }) {
@@ -157,7 +158,8 @@ function explainUnit({ layer, sum, units, maps, pixels }) {
   view.setValues((_, cell) => toSigned(pixels[Math.floor(cell / 28)][cell % 28], largest));
   const relu = layer === "dense" ? t("unit.relu", { output: formatNumber(Math.max(0, sum)) }) : t("output.softmax");
   const lists = [makeTerms("terms.maps", maps, (map) => selectMap(map, maps[map]))];
-  if (layer === "logits") lists.unshift(makeTerms("terms.units", units, (unit) => select({ layer: "dense", index: unit })));
+  const showUnit = (index) => select({ layer: "dense", index });
+  if (layer === "logits") lists.unshift(makeTerms("terms.units", units, showUnit));
   return [
     make("p", { className: "definition" }, t(`definition.${layer}`)),
     make("div", { className: "terms" }, strokes, ...lists),
@@ -177,7 +179,10 @@ function makeTerms(key, values, show) {
       "div",
       {},
       make("h4", {}, title),
-      ...indices.map((i) => makeButton(t(`${key}.one`, { number: i + 1, sum: formatSigned(values[i]) }), () => show(i))),
+      ...indices.map((i) => {
+        const text = t(`${key}.one`, { number: i + 1, sum: formatSigned(values[i]) });
+        return makeButton(text, () => show(i));
+      }),
     );
   return make(
     "div",

@@ -4,6 +4,7 @@ import { announce } from "./announce.js";
 import { ACTIVATIONS, PIXELS } from "./colours.js";
 import { $, ARROWS, formatPercent, make, makeButton, nextFrame, reducedMotion } from "./dom.js";
 import { t, tKind } from "./i18n.js";
+import { rankClasses } from "./prediction.js";
 import { getShownDigit, NAMES, on, RESIZED, select, state } from "./state.js";
 
 const ACTIVE = 25; // a map is active if its largest value is above this, a tenth of the layer's largest
@@ -81,7 +82,8 @@ export class MapView {
     const context = canvas.getContext("2d");
     context.imageSmoothingEnabled = false;
     const size = Math.round(side * scale);
-    const getCorner = (map) => [(map % columns) * (side + gap) * scale, Math.floor(map / columns) * (side + gap) * scale];
+    const step = (side + gap) * scale;
+    const getCorner = (map) => [(map % columns) * step, Math.floor(map / columns) * step];
     for (let map = 0; map < count; map++) {
       const [x, y] = getCorner(map).map(Math.round);
       context.drawImage(this.strip, 0, map * side, side, side, x, y, size, size);
@@ -158,13 +160,14 @@ function showLayers() {
     const label = values ? t(side === 1 ? "units.label" : "maps.label", views[layer].measure()) : t("empty");
     views[layer].canvas.setAttribute("aria-label", label);
   }
-  const label = prediction ? tKind(RESIZED ? "input.label.resized" : "input.label", { name: NAMES[prediction.class] }) : t("empty");
+  const name = prediction && NAMES[prediction.class];
+  const label = prediction ? tKind(RESIZED ? "input.label.resized" : "input.label", { name }) : t("empty");
   $("input").setAttribute("aria-label", label);
   showOutputs(prediction);
 }
 
 function showOutputs(prediction) {
-  const ranked = prediction && [...prediction.probabilities.keys()].sort((a, b) => prediction.probabilities[b] - prediction.probabilities[a]);
+  const ranked = prediction && rankClasses(prediction.probabilities);
   const shown = ranked ? ranked.slice(0, outputs.length).sort((a, b) => a - b) : [...outputs.keys()];
   outputs.forEach((button, row) => {
     const index = shown[row];
@@ -175,7 +178,8 @@ function showOutputs(prediction) {
     button.disabled = !prediction;
     button.classList.toggle("winner", prediction !== null && index === prediction.class);
     const { selection } = state;
-    button.setAttribute("aria-pressed", Boolean(selection) && selection.layer === "logits" && selection.index === index);
+    const isSelected = selection !== null && selection.layer === "logits" && selection.index === index;
+    button.setAttribute("aria-pressed", isSelected);
   });
 }
 

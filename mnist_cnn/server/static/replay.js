@@ -15,7 +15,8 @@ const WIDTH = 300, HEIGHT = 90; // of the curve, in its own units
 let snapshots = []; // {step, cost, accuracy}, in order; loaded when this part of the page is opened
 let timer = null; // while it plays
 const slider = $("replay-slider");
-const filters = new MapView($("replay-filters"), { side: 3, count: 32, columns: 16, gap: 0.5, colours: SIGNED, zero: 127.5 });
+const options = { side: 3, count: 32, columns: 16, gap: 0.5, colours: SIGNED, zero: 127.5 };
+const filters = new MapView($("replay-filters"), options);
 
 async function load() {
   try {

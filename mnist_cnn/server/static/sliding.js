@@ -68,7 +68,8 @@ function draw() {
   context.strokeStyle = style.color;
   const padded = SIDE + before + after;
   context.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
-  if (before + after) context.strokeRect((MARGIN - before) * scale, (MARGIN - before) * scale, padded * scale, padded * scale);
+  const edge = (MARGIN - before) * scale;
+  if (before + after) context.strokeRect(edge, edge, padded * scale, padded * scale);
   context.setLineDash([]);
   if (lost) { // the rows and columns that no window reaches
     context.fillStyle = style.accentColor;

@@ -21,7 +21,8 @@ export const state = {
   selection: null, // the cell {layer, channel, row, column} or the unit {layer, index} that is explained
 };
 
-// Events: "drawing", "network" (centred, step or off), "stroke" (its end), "shown" (the digit), "selection", "language".
+// Events: "drawing"; "network", of centred, step or off; "stroke", of its end; "shown", of the digit; "selection";
+// "language".
 const listeners = {};
 
 export function on(events, listener) {
