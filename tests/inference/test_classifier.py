@@ -354,6 +354,7 @@ finally:
 """
 
 
+@pytest.mark.usefixtures("tensorflow_2")
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self"), reason="needs /proc, which only Linux has")
 def test_predict_needs_less_than_1_gb_for_the_largest_images(run, tmp_path):
@@ -422,6 +423,7 @@ def test_saved_model_cli_runs_an_exported_model(exported, sample, tmp_path):
     np.testing.assert_allclose(np.load(str(tmp_path / "probabilities.npy")), expected.probabilities, atol=1e-6)
 
 
+@pytest.mark.usefixtures("tensorflow_2")
 @pytest.mark.slow
 def test_a_fast_run_reads_95_percent_of_500_digits_drawn_in_fonts(fast_run):
     random = np.random.RandomState(1)

@@ -111,6 +111,7 @@ def test_numbers_put_together_from_mnist_are_read(fast_run, mnist):
     assert num_right >= 80
 
 
+@pytest.mark.usefixtures("tensorflow_2")
 @pytest.mark.slow
 def test_a_run_with_drawn_images_refuses_most_letters_and_hardly_any_image_of_mnist(mnist, tmp_path):
     train(mnist, tmp_path / "run", replace(RECIPES["fast"], drawn_images=0.2))

@@ -105,6 +105,7 @@ def test_all_contenders_run_in_turn_and_are_compared(tmp_path, mnist_dir):
         assert result["steps_per_run"] == recipe.epochs * (55000 // recipe.batch_size)
 
 
+@pytest.mark.usefixtures("tensorflow_2")
 @pytest.mark.slow
 def test_the_plain_script_trains_whole_epochs_and_prints_the_tutorials_lines(tmp_path, mnist_dir):
     done = run(tmp_path, CONTENDERS_DIR / "plain.py", mnist_dir, "--epochs", 1)

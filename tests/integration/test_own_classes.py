@@ -55,6 +55,7 @@ def write_form(form, pictures, folder):
     return folder, ["0", "1", "2"]
 
 
+@pytest.mark.usefixtures("tensorflow_2")
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("form", ["folder", "csv", "idx", "npz"])
@@ -111,6 +112,7 @@ def test_each_form_goes_through_every_command(form, pictures, script, tmp_path, 
         server.communicate()
 
 
+@pytest.mark.usefixtures("tensorflow_2")
 @pytest.mark.slow
 def test_words_are_read_and_a_submission_is_printed(pictures, script, tmp_path):
     (tmp_path / "words").mkdir()

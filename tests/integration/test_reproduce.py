@@ -54,6 +54,7 @@ def test_two_seeds_are_trained_and_a_second_call_trains_only_what_is_missing(scr
     assert "results has results of another model: choose a new folder" in one_line_error(other, 2)
 
 
+@pytest.mark.usefixtures("tensorflow_2")
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_a_kill_and_a_second_call_give_the_results_of_an_unbroken_one(tmp_path):

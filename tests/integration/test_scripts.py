@@ -50,6 +50,7 @@ def test_evaluate_finds_the_latest_completed_run_and_repeats_its_accuracy(script
     assert evaluated.stderr == ""
 
 
+@pytest.mark.slow
 def test_the_real_mnist_is_used_if_it_is_available(script, tmp_path, mnist_dir):
     done = script("train.py", "--max-steps", 5, "--run-dir", "run", MNIST_DATA_DIR=str(mnist_dir))
     assert (done.returncode, done.stderr) == (0, "The run is in run\n")

@@ -37,6 +37,7 @@ def equal(run, uninterrupted, step):
     )
 
 
+@pytest.mark.usefixtures("tensorflow_2")
 def test_a_chain_of_kills_at_random_times_gives_the_bits_of_an_uninterrupted_run(mnist_dir, tmp_path):
     # Two epochs of 110 steps, with checkpoints so frequent that many kills hit one that is being written.
     flags = ["--data-dir", mnist_dir, "--batch-size", 500, "--epochs", 2, "--checkpoint-secs", 0.2]

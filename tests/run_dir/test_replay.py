@@ -102,6 +102,7 @@ def test_a_resumed_run_writes_the_snapshots_after_its_checkpoint_again(small, re
     assert_same_snapshots(run, recorded)
 
 
+@pytest.mark.usefixtures("tensorflow_2")
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_a_killed_run_resumes_to_the_same_snapshots(tmp_path):

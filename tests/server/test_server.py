@@ -381,7 +381,7 @@ def test_an_exported_model_and_a_model_without_maps_are_served(run, small, tmp_p
     with Server(tmp_path / "model") as server:
         assert server.request("GET", "/v1/models/mnist")[1]["model_version_status"][0]["version"] == "2"
         assert server.request("POST", "/v1/models/mnist/versions/2:predict", json.dumps({"inputs": images}))[0] == 200
-        assert set(server.request("POST", "/v1/digits?maps=1", SEVEN, PNG)[1]["maps"]) == {"pool1", "pool2"}
+        assert set(server.request("POST", "/v1/digits?maps=1", SEVEN, PNG)[1]["maps"]) == set(MAP_SHAPES)
     train(small, tmp_path / "mlp", model="mlp", max_steps=1)
     with Server(tmp_path / "mlp") as server:
         status, response = server.request("POST", "/v1/digits?maps=1", SEVEN, PNG)
