@@ -14,6 +14,12 @@ playwright = pytest.importorskip(
 )
 expect = playwright.expect
 
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
+)
+
 # Hand-drawn strokes: lists of points (x, y) in hundredths of the drawing area's side.
 STROKES = {
     0: [

@@ -11,12 +11,6 @@ from server_process import Server
 
 from mnist_cnn import Recipe, train
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
-
 
 @pytest.fixture(scope="session")
 def run(sample, tmp_path_factory):
@@ -53,7 +47,7 @@ def url_of_either_tensorflow(request, fast_run, mnist_dir):
 
 @pytest.fixture(scope="module")
 def browser():
-    from page import playwright
+    from page import CHROMIUM, FLAGS, playwright
 
     if not Path(CHROMIUM).exists():
         pytest.skip(f"needs {CHROMIUM}: apt-get install chromium")

@@ -172,8 +172,7 @@ def proxied(run, tmp_path):
 @needs("jupyter-server-proxy")
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_a_digit_is_drawn_through_the_proxy_of_a_hub(proxied, slash):
-    playwright = pytest.importorskip("playwright.sync_api")
-    from test_page import CHROMIUM, FLAGS, draw
+    from page import CHROMIUM, FLAGS, draw, playwright  # skips without playwright
 
     if not Path(CHROMIUM).exists():
         pytest.skip(f"needs {CHROMIUM}: apt-get install chromium")
