@@ -147,14 +147,3 @@ def test_ports_above_65535_are_refused():
 def test_a_wrong_cluster_is_a_one_line_error(script, flags, reason):
     done = script("train.py", *flags, SLURM_STEP_NODELIST="", SLURM_JOB_NODELIST="", JOB_COMPLETION_INDEX="")
     assert reason in one_line_error(done, 2)
-
-
-def test_without_a_cluster_nothing_of_it_is_imported(python):
-    code = """
-import sys
-from argparse import Namespace
-from mnist_cnn.cli.train import read_cluster_task
-print(read_cluster_task(Namespace(cluster="tf-config", cluster_port=None)))
-print([name for name in sys.modules if name.startswith("mnist_cnn.cluster")])
-"""
-    assert python(code) == "None\n[]\n"

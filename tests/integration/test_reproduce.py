@@ -26,6 +26,7 @@ def read_rows(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.usefixtures("tensorflow_2")
 @pytest.mark.slow
 def test_two_seeds_are_trained_and_a_second_call_trains_only_what_is_missing(script, tmp_path):
     done = script(*ARGUMENTS, "--seeds", "1-2")

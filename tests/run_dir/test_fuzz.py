@@ -18,7 +18,8 @@ from mnist_cnn.run_dir import checkpoints, directory
 from mnist_cnn.run_dir.config import resolve_config
 from mnist_cnn.run_dir.replay import read_snapshot
 
-pytestmark = pytest.mark.slow
+# What they check has nothing to do with the version of TensorFlow.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tensorflow_2")]
 
 fuzz = settings(
     max_examples=2500,
@@ -110,7 +111,6 @@ CONFIG = json.dumps(
 ).encode()
 
 
-@pytest.mark.usefixtures("tensorflow_2")
 @fuzz
 @given(altered(CONFIG) | JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=200))
 def test_config(tmp_path_factory, content):
@@ -171,7 +171,6 @@ FILE_NAMES = st.from_regex(r"\Astep-[0-9]{1,22}\.(json|index|data-00000-of-00001
 )
 
 
-@pytest.mark.usefixtures("tensorflow_2")
 @settings(fuzz, max_examples=1500)
 @given(
     st.dictionaries(FILE_NAMES, st.binary(max_size=50) | JSON.map(lambda value: json.dumps(value).encode()), max_size=4)
