@@ -89,6 +89,7 @@ def test_memory_that_cannot_be_measured_is_named_in_the_table(python):
     ) in table.splitlines()
 
 
+@pytest.mark.usefixtures("tensorflow_2")
 @pytest.mark.slow
 def test_all_contenders_run_in_turn_and_are_compared(tmp_path, mnist_dir):
     done = run(tmp_path, BENCHMARK, "--data-dir", mnist_dir, "--rounds", 1, "--json")

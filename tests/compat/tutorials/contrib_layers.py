@@ -30,7 +30,7 @@ train_op = layers.optimize_loss(loss, tf.train.get_or_create_global_step(), 0.00
 
 session = tf.InteractiveSession()
 tf.global_variables_initializer().run()
-for step in range(400):
+for step in range(600):
     images, labels = mnist.train.next_batch(50)
     train_op.eval({x: images, y: labels, is_training: True})
 predictions = tf.argmax(logits, 1).eval({x: mnist.test.images[:2000], is_training: False})

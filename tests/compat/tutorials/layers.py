@@ -23,7 +23,7 @@ accuracy = tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1), labels), tf.flo
 
 with tf.Session() as session:
     session.run(tf.global_variables_initializer())
-    for _ in range(400):
+    for _ in range(800):
         x, y = mnist.train.next_batch(50)
         session.run(train_op, {images: x, labels: y, training: True})
     print(session.run(accuracy, {images: mnist.test.images[:2000], labels: mnist.test.labels[:2000]}))
