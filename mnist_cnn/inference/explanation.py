@@ -6,7 +6,7 @@ functions), and a value times its gradient is what that value adds. This is exac
 """
 
 import contextlib
-import threading
+import functools
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -89,8 +89,9 @@ class Explainer:
             flat = tf.reshape(classifier.activations["pool2"], [-1])
             (self._gradients,) = tf.gradients(tf.reduce_sum(flat * self._direction), [self._images])
         self._trained: Dict[str, np.ndarray] = classifier.session.run(classifier.weights)
-        self._lock = threading.Lock()
-        self._latest = TRAINED, self._trained  # the network that was asked for last, and its weights
+        # A visitor asks for one cell after the other of the same image and the same network.
+        self._get_weights = functools.lru_cache(maxsize=2)(self._load_weights)
+        self._get_values = functools.lru_cache(maxsize=4)(self._compute)
         # TensorFlow prepares the first run of each kind, which takes ten times as long as the next: not at a click.
         for network in (TRAINED, Network(conv1_off=(0,))):
             self.explain_unit(np.zeros([28, 28], np.float32), "logits", 0, network)
@@ -104,15 +105,14 @@ class Explainer:
         return found
 
     def get_weights(self, network: Network) -> Dict[str, np.ndarray]:
-        """Returns the weights of a network by name, float32.
+        """Returns the weights of a network by name, float32, which the caller must not change.
 
         Raises:
           InputError: there is no such snapshot or filter.
         """
-        with self._lock:
-            latest, weights = self._latest
-        if network == latest:
-            return weights
+        return self._get_weights(network)
+
+    def _load_weights(self, network: Network) -> Dict[str, np.ndarray]:
         weights = dict(self._trained if network.step is None else self._read_snapshot(network.step))
         for layer, name, off in (("conv1", "W1", network.conv1_off), ("conv2", "W2", network.conv2_off)):
             if off and not 0 <= min(off) <= max(off) < self.num_filters[layer]:
@@ -120,8 +120,6 @@ class Explainer:
             if off:
                 weights[name] = weights[name].copy()
                 weights[name][..., list(off)] = 0
-        with self._lock:
-            self._latest = network, weights
         return weights
 
     def predict(self, images: np.ndarray, network: Network = TRAINED) -> np.ndarray:
@@ -138,13 +136,16 @@ class Explainer:
 
         Returns:
           float32 arrays: "images" [28, 28, 1], "conv1" [28, 28, 32], "pool1" [14, 14, 32], "conv2" [14, 14, 64],
-          "pool2" [7, 7, 64], "dense" [256], "logits" and "probabilities" [classes].
+          "pool2" [7, 7, 64], "dense" [256], "logits" and "probabilities" [classes]. The caller must not change them.
         """
+        return self._get_values(image.astype(np.float32).tobytes(), network)
+
+    def _compute(self, pixels: bytes, network: Network) -> Dict[str, np.ndarray]:
         activations = self._classifier.activations
         fetches = {name: activations[name] for name in LAYERS}
         fetches["logits"] = self._classifier.logits
         fetches["probabilities"] = self._classifier.signature.outputs["probabilities"].name
-        images = image.astype(np.float32)[None, ..., None]
+        images = np.frombuffer(pixels, np.float32).reshape(1, 28, 28, 1)
         computed = self._run(fetches, images, network)
         return {"images": images[0], **{name: batch[0] for name, batch in computed.items()}}
 

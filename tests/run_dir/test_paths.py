@@ -117,18 +117,14 @@ with restore_run(run) as (session, model), Classifier.load(run) as classifier:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name, variables",
+    "tensorflow, name, variables",
     [
-        pytest.param(
-            '-x[1] {x} "q" it\'s %s\\ #é',
-            {},
-            marks=[on_posix, pytest.mark.usefixtures("tensorflow_2")],
-            id="special characters",
-        ),
-        pytest.param("한é", C_LOCALE, marks=[in_c_locale, pytest.mark.usefixtures("tensorflow_1")], id="C locale"),
+        pytest.param("tensorflow_2", '-x[1] {x} "q" it\'s %s\\ #é', {}, marks=on_posix, id="special characters"),
+        pytest.param("tensorflow_1", "한é", C_LOCALE, marks=in_c_locale, id="C locale"),
     ],
 )
-def test_every_command_works(script, tmp_path, name, variables):
+def test_every_command_works(request, script, tmp_path, tensorflow, name, variables):
+    request.getfixturevalue(tensorflow)
     from drawings import draw_strokes, paint
 
     def run(command, *arguments):
