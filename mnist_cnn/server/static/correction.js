@@ -38,7 +38,7 @@ function getWrongStrokes() {
 async function save(name) {
   const drawn = getWrongStrokes();
   if (!drawn.length) throw new Error(tKind("correction.alone"));
-  const { file } = await post(`corrections/${encodeURIComponent(name)}`, await renderPng(drawn));
+  const { file } = await post(`corrections/${encodeURIComponent(name)}`, renderPng(drawn));
   showError("");
   correction.open = $("whole").checked = false;
   if (drawn === state.drawing.strokes) {

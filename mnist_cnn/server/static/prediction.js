@@ -46,7 +46,7 @@ async function readDrawing() {
   if (!state.centred) return { digits: [{ image: renderPixels() }] };
   // A test digit is in MNIST's format already: preparing it again would change it.
   if (picture && !strokes.length) return { digits: [{ image: picture.image }] };
-  const response = await post("v1/digits?maps=1", await renderPng());
+  const response = await post("v1/digits?maps=1", renderPng());
   if (response.digits.length === 1) response.digits[0].maps = response.maps;
   return response;
 }
