@@ -105,6 +105,7 @@ def create_app(
             kind=kind,
             resized=classifier.preparation == "resize",
             collects=bool(collector),
+            explains=bool(explainer),
         )
 
     if explainer:

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Tuple, Union
 
+from mnist_cnn.data.mnist import get_data_dir
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import atomic_write
 from mnist_cnn.inference.image_io import read_image
@@ -39,7 +40,7 @@ class Collector:
           InputError: it cannot be created or written, has a folder `train`, whose pictures alone would be used for
             training, or the name of a class cannot be that of a folder.
         """
-        self.folder = Path(folder).expanduser()
+        self.folder = get_data_dir(Path(folder))
         self._class_names, self._prepare = class_names, PREPARATIONS[preparation]
         self._lock = threading.Lock()
         for name in class_names:

@@ -243,7 +243,9 @@ class Server(TcpWSGIServer):
             super().set_reuse_addr()
 
     def stop(self) -> None:
-        """Make `run` return. May be called in a signal handler or in another thread."""
+        """Make `run` return. May be called in a signal handler or in another thread, and more than once."""
+        if self.stopping:
+            return  # `run` may have closed the trigger, and its file descriptor may be another file's by now
         self.stopping = True
         self.pull_trigger()
 

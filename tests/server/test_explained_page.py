@@ -426,6 +426,11 @@ def test_a_misread_test_digit_is_put_on_the_drawing_area(visit, url_of_either_te
         expect(page.locator("#number")).to_have_text(str(read))
         expect(page.locator("#test-digit")).to_have_text(f"Test image {index}, labelled {label}.")
         expect(page.locator("#probability")).to_have_text(f"{mistakes[number]['probability'] * 100:.1f} %")
+    page.locator("#pool1").click(position=find_cell(page, "pool1", 0, 7, 7))
+    page.locator("#explanation").get_by_role("button", name="Switch filter 1 of the first block off").click()
+    expect(buttons).to_have_count(0)  # the list was another network's
+    page.get_by_role("button", name="Back to the trained network").click()
+    page.locator("#drawing").focus()
     page.keyboard.press("Control+z")
     expect(page.locator("#test-digit")).to_contain_text(f"Test image {mistakes[0]['index']},")
     draw_strokes(page, [[(10, 50), (90, 50)]])  # a stroke over it: no longer a test digit

@@ -55,6 +55,9 @@ def test_a_number_drawn_by_mouse_is_read_and_each_of_its_digits_can_be_shown(vis
     expect(page.get_by_role("status")).to_have_text(re.compile(r"^4, (> )?\d\d\.\d %"))
     expect(page.locator("#pool2")).not_to_have_attribute("aria-label", maps)
     expect(page.get_by_role("button", name="4, digit 1 of 2")).to_be_focused()
+    page.get_by_role("button", name="한국어").click()
+    page.get_by_role("button", name="English").click()
+    wait_for_shown_digit(page, "42", 0)  # as chosen
     page.get_by_role("button", name="2, digit 2 of 2").click()
     wait_for_shown_digit(page, "42", 1)
     page.get_by_role("button", name="Undo").click()
@@ -249,6 +252,9 @@ def test_a_network_without_convolutions_shows_no_maps(visit, sample, tmp_path):
     train(sample, tmp_path / "run", Recipe(1, 100, 0.003, 0.8, initial_weights="he"), model="mlp")
     with serve(tmp_path / "run") as url:
         page = visit(url)
+        expect(page.get_by_role("heading", name="Draw a number")).to_be_visible()
+        for needs_maps in ("#centred", "#replay", "#pool1"):
+            expect(page.locator(needs_maps)).to_be_hidden()
         draw(page, 1)
         expect(page.locator("#number")).to_have_text(re.compile(r"\d"))  # any digit: the training was short
         expect(page.locator("#pool1, #pool2").first).to_be_hidden()
@@ -450,6 +456,11 @@ def test_a_correction_that_cannot_be_saved_is_reported_and_the_drawing_stays(vis
         expect(page.locator("#saved")).to_be_empty()
         wait_for_prediction(page, 5)
         hand.unlink()
+        page.route("**/corrections/6", lambda route: route.fulfill(body="<h1>Log in</h1>"))  # as a proxy answers
+        page.get_by_role("button", name="6", exact=True).click()
+        expect(page.get_by_role("alert")).to_have_text(re.compile("^The server’s response cannot be read"))
+        wait_for_prediction(page, 5)
+        page.unroute("**/corrections/6")
         page.get_by_role("button", name="6", exact=True).click()
         assert wait_for_saved(page, hand, "6").exists()
         expect(page.get_by_role("alert")).to_be_hidden()

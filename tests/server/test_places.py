@@ -97,6 +97,7 @@ try:
     urllib.request.urlopen(first.url)
 except urllib.error.URLError as error:
     print("closed")
+first.close()
 from mnist_cnn import load_sample, train
 train(load_sample(), "run", "fast", max_steps=20)
 """

@@ -2,14 +2,14 @@
 
 import { $ } from "./dom.js";
 import { t, tKind } from "./i18n.js";
-import { changeNetwork, NAMES, on, state } from "./state.js";
+import { NAMES, on, setCentred, state } from "./state.js";
 
 const box = $("centred");
 if (box) {
   box.addEventListener("change", () => {
     $("input-text").dataset.text = box.checked ? "input.text" : "input.uncentred";
     $("input-text").textContent = tKind($("input-text").dataset.text);
-    changeNetwork({ centred: box.checked });
+    setCentred(box.checked);
   });
 }
 

@@ -41,6 +41,7 @@ export default {
   "describe.one": "{first}.",
   "describe.two": "{first}, or {second}.",
   "error.silent": "The server does not respond.",
+  "error.unreadable": "The server’s response cannot be read. Reload the page, or log in again.",
   "error.status": "The server returned an error (status {status}).",
 
   "correction.wrong": "That is wrong",

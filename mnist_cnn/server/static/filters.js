@@ -5,6 +5,8 @@ import { t } from "./i18n.js";
 import { changeNetwork, isChanged, on, state } from "./state.js";
 import { runTest } from "./testing.js";
 
+let measured = null; // the result of the latest test
+
 export function isOff(layer, filter) {
   return state.off[layer].includes(filter);
 }
@@ -21,7 +23,6 @@ function show() {
     makeButton(t(`filter.on.${layer}`, { filter: filter + 1 }), () => toggleFilter(layer, filter)),
   );
   $("filters-off").replaceChildren(...(off.length ? buttons : [make("p", {}, t("filters.none"))]));
-  $("accuracy").textContent = "";
   // Above the layers, it is said that they are not those of the trained network.
   const notices = [];
   if (state.step !== null) notices.push(t("notice.step", { step: state.step.toLocaleString("en") }));
@@ -31,12 +32,23 @@ function show() {
 }
 
 async function measure() {
-  const result = await runTest($("accuracy-progress"), $("accuracy"));
-  if (!result) return;
-  const values = { accuracy: (result.correct / result.total).toFixed(4), total: result.total.toLocaleString("en") };
+  measured = null;
+  measured = await runTest($("accuracy-progress"), $("accuracy"));
+  showAccuracy();
+}
+
+function showAccuracy() {
+  if (!measured) return;
+  const { correct, total } = measured;
+  const values = { accuracy: (correct / total).toFixed(4), total: total.toLocaleString("en") };
   $("accuracy").textContent = t("accuracy", values);
 }
 
 $("notice-reset").addEventListener("click", () => changeNetwork({ step: null, off: { conv1: [], conv2: [] } }));
 $("measure").addEventListener("click", measure);
+on("network", () => {
+  measured = null;
+  $("accuracy").textContent = "";
+});
 on("network language", show);
+on("language", showAccuracy);

@@ -40,6 +40,7 @@ export default {
   "describe.one": "{first}.",
   "describe.two": "{first}, 또는 {second}.",
   "error.silent": "서버가 응답하지 않습니다.",
+  "error.unreadable": "서버의 응답을 읽을 수 없습니다. 페이지를 새로 고치거나 다시 로그인하세요.",
   "error.status": "서버가 오류를 돌려보냈습니다(상태 {status}).",
 
   "correction.wrong": "틀렸습니다",

@@ -42,4 +42,9 @@ function makePicture(mistake) {
 }
 
 $("mistakes-find").addEventListener("click", find);
+on("network", () => {
+  found = null;
+  $("mistakes-count").textContent = "";
+  $("mistakes").replaceChildren();
+});
 on("language", show);

@@ -11,6 +11,7 @@ const RETRY_DELAY_MS = 2000;
 let requesting = false;
 let drawingRevision = 0; // the number of changes to the drawing alone
 let latestRead = {}; // {key, response}: of the drawing with that key, by the trained network
+let shownKey = ""; // the key of the drawing whose response is shown
 
 // One request at a time, each for the latest revision.
 async function requestPrediction() {
@@ -73,7 +74,10 @@ function showPrediction(response) {
   else $("number").textContent = text || "?";
   $("number").style.setProperty("--length", Math.max(1, text.length));
   document.querySelector(".prediction").classList.toggle("words", KIND === "picture");
-  showDigit(digits.length - 1); // in most cases the digit that was drawn last
+  // Of the same drawing, the digit that the visitor chose. Of another, the last: in most cases it was drawn last.
+  const isSame = shownKey === latestRead.key && state.shown < digits.length;
+  shownKey = latestRead.key;
+  showDigit(isSame ? state.shown : digits.length - 1);
   if (state.revision && !state.busy) announceLater(getSummary);
 }
 
@@ -156,7 +160,8 @@ function describeDigit(index) {
 
 on("drawing", () => {
   drawingRevision += 1;
+  if (isBlank()) showPrediction(null); // not only after a request that is under way
 });
-on("drawing network", requestPrediction);
+on("drawing network centring", requestPrediction);
 on("stroke", () => announceLater(getSummary));
 on("language", () => showPrediction(state.response));

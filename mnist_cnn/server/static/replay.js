@@ -22,8 +22,9 @@ async function load() {
   try {
     ({ snapshots } = await get("v1/explain"));
   } catch (error) {
-    showError(error.message);
+    return showError(error.message);
   }
+  showError("");
   slider.max = Math.max(0, snapshots.length - 1);
   slider.value = slider.max;
   $("replay-controls").hidden = !snapshots.length;
@@ -79,6 +80,7 @@ const showFilters = makeLatest(
   },
   (network) => {
     if (!network) return;
+    showError("");
     const { kernels } = network;
     const largest = Math.max(...kernels.flat(2).map(Math.abs));
     filters.setValues((filter, cell) => toSigned(kernels[Math.floor(cell / 3)][cell % 3][filter], largest));

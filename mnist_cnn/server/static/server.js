@@ -25,8 +25,9 @@ async function request(path, options) {
   } catch (error) {
     throw new Error(t("error.silent"));
   }
-  const content = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(content.error || t("error.status", { status: response.status }));
+  const content = await response.json().catch(() => null); // null if it is not JSON: a proxy's login page, for example
+  if (!response.ok) throw new Error((content && content.error) || t("error.status", { status: response.status }));
+  if (!content) throw new Error(t("error.unreadable"));
   return content;
 }
 

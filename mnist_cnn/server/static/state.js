@@ -21,7 +21,7 @@ export const state = {
   selection: null, // the cell {layer, channel, row, column} or the unit {layer, index} that is explained
 };
 
-// Events: "drawing"; "network", of centred, step or off; "stroke", of its end; "shown", of the digit; "selection";
+// Events: "drawing"; "network", of step or off; "centring"; "stroke", of its end; "shown", of the digit; "selection";
 // "language".
 const listeners = {};
 
@@ -54,6 +54,12 @@ export function changeNetwork(change) {
   Object.assign(state, change);
   state.revision += 1;
   emit("network");
+}
+
+export function setCentred(centred) {
+  state.centred = centred;
+  state.revision += 1;
+  emit("centring");
 }
 
 export function select(selection) {
