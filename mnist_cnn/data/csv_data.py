@@ -1,17 +1,19 @@
 """Data of one's own as CSV: a line for each image, its label and its 784 pixels. Kaggle's Digit Recognizer is this."""
 
+import codecs
 import contextlib
 import gzip
-import hashlib
 import itertools
+import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Dict, Iterator, List, Optional, Tuple, Union, cast
 
 import numpy as np
 
-from mnist_cnn.data.mnist import Dataset
-from mnist_cnn.data.own_data import find_only_file, make_dataset
+from mnist_cnn.data.mnist import Dataset, get_data_dir
+from mnist_cnn.data.own_data import find_only_file, make_dataset, order_by_pixels
 from mnist_cnn.errors import DataNotFound, InputError
 
 NUM_PIXELS = 28 * 28
@@ -26,9 +28,10 @@ def load_csv(data_dir: Union[str, Path], validation_size: Optional[int] = None) 
     """Loads CSV files, with or without a header line, in which a line is an image's label and its 784 pixels.
 
     Args:
-      data_dir: the file, or a folder with one whose name has "train" in it, and maybe one with "test"; compressed
-        (.gz, .zip) or not. Without labelled test images, as in Kaggle's test.csv, a sixth of the images is the test
-        split; an image's own pixels decide, so that adding an image moves no other.
+      data_dir: the file, or a folder with one whose name has the word "train" (or "training") in it, and maybe one
+        with "test" (or "testing"); compressed (.gz, .zip) or not. Without labelled test images, as in Kaggle's
+        test.csv, a sixth of the images is the test split; an image's own pixels decide, so that adding an image moves
+        no other.
       validation_size: as for `load_idx`.
 
     Returns:
@@ -37,17 +40,20 @@ def load_csv(data_dir: Union[str, Path], validation_size: Optional[int] = None) 
     Raises:
       DataNotFound: there is no such file.
       InputError: a file cannot be read, a line has too few or too many values or one that is not in 0..255, there are
-        more than MAX_ROWS lines, or the data are unfit (see `make_dataset`).
+        more than MAX_ROWS lines, the path begins with the home directory of an unknown user, or the data are unfit (see
+        `make_dataset`).
     """
-    path = Path(data_dir).expanduser()
+    path = get_data_dir(Path(data_dir))
     files = _find_files(path)
     images, labels = read_csv(files["train"])
     if labels is None:
         raise InputError(f"{files['train']}: its lines have {NUM_PIXELS} values, and no label before them")
     test_images, test_labels = read_csv(files["test"]) if "test" in files else (images, None)
     if test_labels is None:
-        is_test = np.array([_is_test_image(image) for image in images])
-        images, labels, test_images, test_labels = images[~is_test], labels[~is_test], images[is_test], labels[is_test]
+        order, shares = order_by_pixels(images, labels)
+        test = np.sort(order[: max(1, np.searchsorted(shares, TEST_SHARE))])
+        test_images, test_labels = images[test], labels[test]
+        images, labels = np.delete(images, test, 0), np.delete(labels, test)
     return make_dataset("csv", path, images, labels, test_images, test_labels, validation_size)
 
 
@@ -67,7 +73,7 @@ def read_csv(path: Union[str, Path]) -> Tuple[np.ndarray, Optional[np.ndarray]]:
             arrays = list(_read_rows(file, path))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except (EOFError, RuntimeError, UnicodeDecodeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is damaged: {error}") from error
     if not arrays:
         raise InputError(f"{path} contains no image")
@@ -81,13 +87,16 @@ def _find_files(path: Path) -> Dict[str, Path]:
         return {"train": find_only_file(path, *_SUFFIXES)}
     files = {}
     for kind in ("train", "test"):
-        found = sorted(file for file in path.glob(f"*{kind}*") if file.name.endswith(_SUFFIXES))
+        # A word, between characters that are no letters: "latest" contains "test".
+        word = re.compile(rf"(?<![^\W\d_]){kind}(ing)?(?![^\W\d_])", re.IGNORECASE)
+        named = sorted(file for file in path.glob("[!.]*.csv*") if word.search(file.name))
+        found = [file for file in named if file.name.endswith(_SUFFIXES) and file not in files.values()]
         if len(found) > 1:
             raise InputError(f"{path} has several {kind} files, such as {found[0].name} and {found[1].name}: keep one")
         if found:
             files[kind] = found[0]
     if "train" not in files:
-        raise DataNotFound(f"{path}: there is no .csv file with 'train' in its name")
+        raise DataNotFound(f"{path}: there is no .csv file with the word 'train' in its name")
     return files
 
 
@@ -96,7 +105,8 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
     """Opens a file, packed or not, for reading its content."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(str(path)) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".csv")]
+            # The Finder of macOS adds __MACOSX/._NAME.csv, a file's metadata.
+            names = [name for name in archive.namelist() if name.endswith(".csv") and not name.startswith("__MACOSX/")]
             if len(names) != 1:
                 raise InputError(f"{path} must contain one .csv file, and contains {len(names)}")
             with archive.open(names[0]) as file:
@@ -114,6 +124,8 @@ def _read_rows(file: IO[bytes], path: Path) -> Iterator[np.ndarray]:
     lines = iter(lambda: file.readline(_MAX_LINE), b"")  # bounded: a line may have any length
     number, width = 1, 0
     first = next(lines, b"")
+    if first.startswith(codecs.BOM_UTF8):  # Excel writes it
+        first = first[len(codecs.BOM_UTF8) :]
     if first[:1].isdigit():
         lines = itertools.chain([first], lines)
     elif first:
@@ -148,8 +160,3 @@ def _parse(lines: List[bytes], width: int, number: int, path: Path) -> np.ndarra
                 shown = wrong[:20].decode(errors="replace")
                 raise InputError(f"{path}, line {number + offset}: {shown!r} is not a whole number in 0..255")
     return values.reshape(-1, width).astype(np.uint8)
-
-
-def _is_test_image(image: np.ndarray) -> bool:
-    digest = hashlib.sha256(image.tobytes()).digest()
-    return int.from_bytes(digest[:4], "big") < TEST_SHARE * 2**32

@@ -4,6 +4,7 @@ Images are 28 x 28, white on black as MNIST's. The classes are those of the labe
 without gaps.
 """
 
+import hashlib
 import logging
 import os
 from pathlib import Path
@@ -18,6 +19,7 @@ from mnist_cnn.data.mnist import (
     VALIDATION_SIZE,
     Dataset,
     find_files,
+    get_data_dir,
     list_files,
     read_file,
     split_arrays,
@@ -51,7 +53,7 @@ def load_idx(data_dir: Union[str, Path], validation_size: Optional[int] = None) 
     Args:
       data_dir: the folder of the files, with the names of MNIST's or EMNIST's, compressed (.gz) or not.
       validation_size: how many of the training images, from the first, form the validation split; default: a
-        twelfth, at most 5,000, which is MNIST's proportion.
+        twelfth, at most 5,000, which is MNIST's proportion, chosen by their pixels (see `make_dataset`).
 
     Returns:
       A Dataset of the name "idx".
@@ -59,9 +61,10 @@ def load_idx(data_dir: Union[str, Path], validation_size: Optional[int] = None) 
     Raises:
       DataNotFound: none of the files is there.
       IncompleteData: only some of them are.
-      InputError: a file is damaged, images are not 28 x 28, or the data are unfit (see `make_dataset`).
+      InputError: a file is damaged, images are not 28 x 28, the folder begins with the home directory of an unknown
+        user, or the data are unfit (see `make_dataset`).
     """
-    folder = Path(data_dir).expanduser()
+    folder = get_data_dir(Path(data_dir))
     found, emnist = find_files(folder), None
     if not found:
         emnist, found = _find_emnist(folder)
@@ -108,11 +111,13 @@ def load_npz(data_dir: Union[str, Path], validation_size: Optional[int] = None) 
 
     Raises:
       DataNotFound: there is no such file.
-      InputError: it is damaged, its arrays are not uint8 images [N, 28, 28] and whole numbers [N], or the data are
-        unfit (see `make_dataset`).
+      InputError: it is damaged, its arrays are not images [N, 28, 28] and labels [N] or [N, 1], all of whole numbers,
+        its path begins with the home directory of an unknown user, or the data are unfit (see `make_dataset`).
     """
-    path = find_only_file(Path(data_dir).expanduser(), ".npz")
+    path = find_only_file(get_data_dir(Path(data_dir)), ".npz")
     images, labels, test_images, test_labels = read_npz(path, ["x_train", "y_train", "x_test", "y_test"], "ui").values()
+    # Keras has the labels of CIFAR as [N, 1].
+    labels, test_labels = (array[:, 0] if array.shape[1:] == (1,) else array for array in (labels, test_labels))
     return make_dataset("npz", path, images, labels, test_images, test_labels, validation_size)
 
 
@@ -156,13 +161,13 @@ def make_dataset(
       images, test_images: uint8 [N, 28, 28] in 0..255, or integers of these values.
       labels, test_labels: whole numbers [N].
       validation_size: how many of the training images, from the first, form the validation split; default: a
-        twelfth, at most 5,000.
+        twelfth, at most 5,000, those that come first in the order of `order_by_pixels`.
       class_names: of the labels in ascending order; default: the labels as text.
 
     Raises:
       InputError: images are not 28 x 28 or not in 0..255; there is not one label for each image; there are fewer than
         12 training images or no test image; labels have gaps, or there are fewer than 2 or more than MAX_CLASSES
-        classes.
+        classes; or no class has two training images, of which one could be for validation.
     """
     checked: List[np.ndarray] = []
     for kind, pixels, classes, minimum in (
@@ -172,12 +177,15 @@ def make_dataset(
         if pixels.ndim != 3 or pixels.shape[1:] != (28, 28):
             size = " x ".join(map(str, pixels.shape[1:])) or "no"
             raise InputError(f"{path}: the {kind} images have {size} pixels, not 28 x 28")
-        if classes.shape != pixels.shape[:1]:
-            raise InputError(f"{path}: there are {len(pixels):,} {kind} images, but {classes.size:,} labels")
+        if classes.ndim != 1:
+            raise InputError(f"{path}: the {kind} labels have the shape {list(classes.shape)}, not one dimension")
+        if len(classes) != len(pixels):
+            raise InputError(f"{path}: there are {len(pixels):,} {kind} images, but {len(classes):,} labels")
         if len(pixels) < minimum:
             raise InputError(f"{path}: there are {len(pixels)} {kind} images, fewer than {minimum}")
         if pixels.dtype != np.uint8 and not 0 <= pixels.min() <= pixels.max() <= 255:
-            raise InputError(f"{path}: a pixel is {pixels.max()}: pixels must be in 0..255")
+            wrong = pixels.min() if pixels.min() < 0 else pixels.max()
+            raise InputError(f"{path}: a pixel is {wrong}: pixels must be in 0..255")
         checked += [np.ascontiguousarray(pixels, np.uint8), classes]
     images, labels, test_images, test_labels = checked
     labels, test_labels, found = _number_labels(path, labels, test_labels)
@@ -186,9 +194,36 @@ def make_dataset(
         raise InputError(f"{path}: there are {len(found)} classes, but {len(names)} names")
     _warn_about_repetitions(path, images, labels, test_images, test_labels)
     if validation_size is None:
-        validation_size = min(len(images) // MIN_TRAINING_IMAGES, VALIDATION_SIZE)
+        # Not the first images: in a file that is sorted by label, these are all images of the first classes.
+        order, _ = order_by_pixels(images, labels)
+        chosen = order[: min(len(images) // MIN_TRAINING_IMAGES, VALIDATION_SIZE)]
+        if not len(chosen):
+            raise InputError(f"{path}: no class has two training images, of which one could be for validation")
+        images, labels = (
+            np.concatenate([array[np.sort(chosen)], np.delete(array, chosen, 0)]) for array in (images, labels)
+        )
+        validation_size = len(chosen)
     folder = os.path.abspath(str(path))
     return split_arrays(name, images, labels, test_images, test_labels, validation_size, folder, names)
+
+
+def order_by_pixels(images: np.ndarray, labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Orders images by a hash of their pixels, so that a split does not depend on their order in a file.
+
+    Args:
+      images: uint8 [N, 28, 28].
+      labels: whole numbers [N].
+
+    Returns:
+      indices: those of the images, without the last image of each class: it is for training.
+      shares: float64, the hashes of these images as fractions in [0, 1), which ascend.
+    """
+    digests = (hashlib.sha256(image.tobytes()).digest() for image in images)
+    shares = np.array([int.from_bytes(digest[:4], "big") / 2**32 for digest in digests])
+    descending = np.argsort(shares, kind="stable")[::-1]
+    _, last = np.unique(labels[descending], return_index=True)
+    order = np.delete(descending, last)[::-1]
+    return order, shares[order]
 
 
 def _number_labels(path: Path, labels: np.ndarray, test_labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray, List[int]]:

@@ -1,7 +1,9 @@
 """Data of one's own in the forms IDX, npz and CSV: what is read, and what each error and warning says."""
 
+import codecs
 import gzip
 import io
+import re
 import string
 import zipfile
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from helpers import write_idx
 
-from mnist_cnn import DataNotFound, InputError, load_csv, load_idx, load_npz
+from mnist_cnn import DataNotFound, InputError, Split, load_csv, load_idx, load_npz
 
 NAMES = "x_train", "y_train", "x_test", "y_test"
 
@@ -34,16 +36,16 @@ def format_csv(images, labels=None, header=True):
     return "\n".join([*lines, *(",".join(map(str, row)) for row in rows), ""]).encode()
 
 
+def list_images(*splits):
+    """The images and their labels in an order that does not depend on that in the splits."""
+    return sorted((image.tobytes(), label) for split in splits for image, label in zip(split.images, split.labels))
+
+
 def assert_holds(dataset, images, labels, test_images, test_labels):
-    train_images = np.concatenate([dataset.validation.images, dataset.train.images])[..., 0]
-    train_labels = np.concatenate([dataset.validation.labels, dataset.train.labels])
-    for actual, expected in [
-        (train_images, images),
-        (train_labels, labels),
-        (dataset.test.images[..., 0], test_images),
-        (dataset.test.labels, test_labels),
-    ]:
-        assert actual.dtype == np.uint8 and (actual == expected).all()
+    for split in (dataset.train, dataset.validation, dataset.test):
+        assert split.images.dtype == split.labels.dtype == np.uint8 and split.images.shape[1:] == (28, 28, 1)
+    assert list_images(dataset.train, dataset.validation) == list_images(Split(images, labels))
+    assert (dataset.test.images[..., 0] == test_images).all() and (dataset.test.labels == test_labels).all()
     classes = len(np.unique(labels))
     assert len(dataset.class_names) == classes and dataset.train.batch([0])[1].shape == (1, classes)
 
@@ -54,10 +56,58 @@ def test_a_folder_without_the_form_is_an_error_that_names_it(tmp_path, load):
         load(tmp_path)
 
 
+@pytest.mark.parametrize("load", [load_idx, load_npz, load_csv])
+def test_the_folder_of_an_unknown_user_is_an_error_that_names_it(load):
+    with pytest.raises(InputError, match="^~no-such-user/data: this home directory is unknown"):
+        load("~no-such-user/data")
+
+
+@pytest.mark.parametrize("form", ["csv", "csv without a test file", "idx", "npz"])
+def test_data_sorted_by_label_keep_training_images_of_every_class(tmp_path, form):
+    images, labels, test_images, test_labels = make_arrays(26, 520, 52)
+    labels = np.sort(labels)
+    labels[-19:] = 26  # a class with one image is before it
+    if form == "idx":
+        write_idx(tmp_path, images, labels, test_images, test_labels)
+        dataset = load_idx(tmp_path)
+    elif form == "npz":
+        write_npz(tmp_path / "a.npz", images, labels, test_images, test_labels)
+        dataset = load_npz(tmp_path)
+    else:
+        (tmp_path / "train.csv").write_bytes(format_csv(images, labels))
+        if form == "csv":
+            (tmp_path / "test.csv").write_bytes(format_csv(test_images, test_labels))
+        dataset = load_csv(tmp_path)
+    counts = np.bincount(dataset.train.labels)
+    assert len(counts) == 27 and counts[25] == 1 and np.delete(counts, 25).min() >= 9
+    assert len(dataset.validation) == (len(dataset.train) + len(dataset.validation)) // 12
+
+
+def test_the_validation_split_does_not_depend_on_the_order_of_the_file(tmp_path):
+    images, labels, test_images, test_labels = make_arrays(size=240)
+    validation = []
+    for order in (slice(None), slice(None, None, -1)):
+        write_npz(tmp_path / "a.npz", images[order], labels[order], test_images, test_labels)
+        validation.append(list_images(load_npz(tmp_path).validation))
+    assert len(validation[0]) == 20 and validation[0] == validation[1]
+    first = load_npz(tmp_path, validation_size=7).validation.images[..., 0]
+    assert (first == images[:-8:-1]).all()  # on request, the first images
+
+
+def test_one_image_of_each_class_leaves_none_for_validation(tmp_path):
+    write_npz(tmp_path / "a.npz", *make_arrays(12, 12))
+    with pytest.raises(InputError, match="no class has two training images"):
+        load_npz(tmp_path)
+
+
 def test_npz_is_read_whatever_the_order_and_the_type_of_its_numbers(tmp_path):
     images, labels, test_images, test_labels = arrays = make_arrays()
     write_npz(
-        tmp_path / "a.npz", np.asfortranarray(images), labels.astype(np.int64), test_images.astype(">i2"), test_labels
+        tmp_path / "a.npz",
+        np.asfortranarray(images),
+        labels.astype(np.int64)[:, np.newaxis],  # as Keras's CIFAR
+        test_images.astype(">i2"),
+        test_labels,
     )
     dataset = load_npz(tmp_path)
     assert_holds(dataset, *arrays)
@@ -113,13 +163,24 @@ def make_header(shape, descr="|u1"):
         (b"no array", "damaged or not an .npz file"),
         (b"\x93NUMPY\x01\x00\x04\x00((((", "is damaged: x_train.npy cannot be read"),
         (make_header((48, 28, 27)) + bytes(48 * 28 * 27), "the training images have 28 x 27 pixels, not 28 x 28"),
-        (make_header((48, 28, 28), "<i2") + b"\xff\xff" * 48 * 28 * 28, "a pixel is -1: pixels must be in 0..255"),
+        (
+            make_header((48, 28, 28), "<i2") + b"\xff\xff" + b"\x7f\x00" * (48 * 28 * 28 - 1),
+            "a pixel is -1: pixels must be in 0..255",
+        ),
+        (make_header((48, 28, 28), "<i2") + b"\x00\x01" * 48 * 28 * 28, "a pixel is 256: pixels must be in 0..255"),
     ],
 )
 def test_an_array_that_does_not_fit_is_named_in_the_error(tmp_path, content, message):
     write_npz(tmp_path / "a.npz", *make_arrays())
     rewrite(tmp_path / "a.npz", "x_train.npy", content)
     with pytest.raises(InputError, match=message):
+        load_npz(tmp_path)
+
+
+def test_labels_of_more_dimensions_are_named_in_the_error(tmp_path):
+    images, labels, *rest = make_arrays()
+    write_npz(tmp_path / "a.npz", images, np.eye(3, dtype=np.uint8)[labels], *rest)
+    with pytest.raises(InputError, match=r"the training labels have the shape \[48, 3\], not one dimension"):
         load_npz(tmp_path)
 
 
@@ -145,21 +206,59 @@ def test_a_missing_array_and_a_damaged_file_are_named_in_the_error(tmp_path):
         load_npz(tmp_path)
 
 
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8], ids=["", "byte order mark"])
 @pytest.mark.parametrize("header", [True, False])
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".csv.zip"])
-def test_csv_is_read_packed_or_not_with_or_without_a_header(tmp_path, header, suffix):
+def test_csv_is_read_packed_or_not_with_or_without_a_header(tmp_path, header, suffix, mark):
     images, labels, test_images, test_labels = arrays = make_arrays()
     for name, content in [
         ("mnist_train", format_csv(images, labels, header)),
         ("mnist_test", format_csv(test_images, test_labels, header)),
     ]:
-        path = tmp_path / (name + suffix)
+        path, content = tmp_path / (name + suffix), mark + content
         if suffix == ".csv.zip":
             with zipfile.ZipFile(str(path), "w") as archive:
                 archive.writestr(name + ".csv", content)
+                archive.writestr(f"__MACOSX/._{name}.csv", b"metadata that the Finder of macOS adds")
         else:
             path.write_bytes(gzip.compress(content) if suffix == ".csv.gz" else content)
     assert_holds(load_csv(tmp_path), *arrays)
+
+
+@pytest.mark.parametrize(
+    "train_name, test_name",
+    [
+        ("latest_train.csv", None),
+        ("latest_train.csv", "latest_test.csv"),
+        ("contest-Train2.csv", "contest-Test2.csv"),
+        ("letters-training.csv", "letters-testing.csv"),
+        ("train_test.csv", None),
+    ],
+)
+def test_a_csv_file_is_for_what_a_whole_word_of_its_name_says(tmp_path, train_name, test_name):
+    images, labels, test_images, test_labels = arrays = make_arrays()
+    (tmp_path / "constraint.csv").write_bytes(b"")
+    (tmp_path / train_name).write_bytes(format_csv(images, labels))
+    if test_name:
+        (tmp_path / test_name).write_bytes(format_csv(test_images, test_labels))
+        assert_holds(load_csv(tmp_path), *arrays)
+    else:
+        dataset = load_csv(tmp_path)
+        assert len(dataset.train) + len(dataset.validation) + len(dataset.test) == len(images)
+
+
+@pytest.mark.parametrize("suffix", [".csv.gz", ".csv.zip"])
+def test_damage_inside_a_packed_csv_file_is_one_line_that_names_it(tmp_path, suffix):
+    path = tmp_path / f"train{suffix}"
+    content = format_csv(*make_arrays()[:2])
+    with zipfile.ZipFile(str(path), "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train.csv", content)
+    packed = gzip.compress(content) if suffix == ".csv.gz" else path.read_bytes()
+    for start in range(60, len(packed) - 200, len(packed) // 20):  # before the list of the archive's files
+        path.write_bytes(packed[:start] + b"\xff" * 20 + packed[start + 20 :])
+        with pytest.raises(InputError, match=re.escape(str(path))) as error:
+            load_csv(tmp_path)
+        assert len(str(error.value).splitlines()) == 1
 
 
 def test_without_labelled_test_images_a_sixth_is_the_test_split_and_a_new_image_moves_no_other(tmp_path):
