@@ -1,10 +1,11 @@
 """The dataset of a command."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
 
-from mnist_cnn.cli.command import print_status
+from mnist_cnn.cli.command import load_tensorflow, print_status
 from mnist_cnn.errors import DataNotFound, InputError
 
 if TYPE_CHECKING:
@@ -83,11 +84,35 @@ def load_mixed_dataset(
         own = base_data = load_dataset(name, data_dir, mirror, preparation)
     else:
         own = load_dataset(name, data_dir, mirror, preparation, read_class_names(saved))
-        base_data = load_dataset(base["name"], base.get("folder"), mirror, preparation)
+        try:
+            base_data = load_dataset(base["name"], base.get("folder"), mirror, preparation)
+        except DataNotFound as error:
+            if base["name"] != "mnist":
+                raise
+            # --data-dir names the other data.
+            raise InputError(
+                f"{error}. To mix in MNIST, name its folder with $MNIST_DATA_DIR, or add --mix 0"
+            ) from error
     source = f"{OWN_DATA[name]} in {own.folder}" if name in OWN_DATA else name
     mixed = f", mixed with those of {base_data.name}" if mix else ""
     print_status(f"NOTICE: going on from {init_from} with {len(own.train):,} training images, {source}{mixed}")
     return mix_datasets(own, base_data, mix, NUM_STEPS * batch_size, seed)
+
+
+def load_with_tensorflow(load: Callable[[], "Dataset"], reads_mnist: bool, debug: bool) -> "Dataset":
+    """Loads a dataset with `load`, and TensorFlow.
+
+    MNIST and its sample are read beside TensorFlow, which takes five times as long. Other data are read first: loading
+    TensorFlow discards their warnings, and Ctrl-C does not stop another thread.
+    """
+    if not reads_mnist:
+        dataset = load()
+        load_tensorflow(debug)
+        return dataset
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(load)
+        load_tensorflow(debug)
+        return future.result()
 
 
 def print_data_notice(dataset: "Dataset") -> None:

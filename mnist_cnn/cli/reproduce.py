@@ -4,12 +4,11 @@ import argparse
 import math
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
-from mnist_cnn.cli.command import Hints, Parser, load_tensorflow, matplotlib_config_dir, print_status
-from mnist_cnn.cli.datasets import OWN_DATA, choose_dataset, print_data_notice
+from mnist_cnn.cli.command import Hints, Parser, matplotlib_config_dir, print_status
+from mnist_cnn.cli.datasets import OWN_DATA, choose_dataset, load_with_tensorflow, print_data_notice
 from mnist_cnn.cli.train import HINTS as TRAIN_HINTS
 from mnist_cnn.errors import DataNotFound, InputError, Stopped, TrainingFailed
 from mnist_cnn.recipes import DEFAULT_RECIPES, MAX_SEED, RECIPES, check_int
@@ -81,7 +80,8 @@ def reproduce(args: argparse.Namespace) -> None:
 
 def train_seeds(args: argparse.Namespace, draw_page: Callable[..., Path]) -> None:
     from mnist_cnn.run_dir.config import describe_run, resolve_config
-    from mnist_cnn.run_dir.reproduction import bootstrap_mean, open_reproduction, write_results
+    from mnist_cnn.run_dir.directory import lock_dir
+    from mnist_cnn.run_dir.reproduction import bootstrap_mean, open_reproduction, read_results, write_results
 
     seeds, folder = parse_seeds(args.seeds), Path(args.out_dir)
 
@@ -91,40 +91,37 @@ def train_seeds(args: argparse.Namespace, draw_page: Callable[..., Path]) -> Non
 
     config = resolve_config(None, False, args.model, args.recipe, 0, args.max_steps)
     load = choose_dataset(args.dataset, args.data_dir, args.mirror)
-    with ThreadPoolExecutor(1) as executor:
-        future = executor.submit(load)
-        if args.dataset in OWN_DATA:
-            future.result()  # first, as in train.py
-        load_tensorflow(args.debug)
-        dataset = future.result()
+    dataset = load_with_tensorflow(load, args.dataset not in OWN_DATA, args.debug)
     print_data_notice(dataset)
     description = describe_run(config, dataset, "")
     settings = {name: description[name] for name in ("model", "recipe", "dataset")}
-    results = open_reproduction(folder, {**settings, "max_steps": args.max_steps})
-    done = {result.seed for result in results}
-    missing = [seed for seed in seeds if seed not in done]
+    open_reproduction(folder, {**settings, "max_steps": args.max_steps})
+    with lock_dir(folder):
+        results = read_results(folder)
+        done = {result.seed for result in results}
+        missing = [seed for seed in seeds if seed not in done]
 
-    def remove_run(seed: int) -> None:
-        shutil.rmtree(str(folder / f"seed-{seed}"), ignore_errors=True)  # its results are in the tables
+        def remove_run(seed: int) -> None:
+            shutil.rmtree(str(folder / f"seed-{seed}"), ignore_errors=True)  # its results are in the tables
 
-    for seed in done:  # of a call that was killed before it removed its run
-        remove_run(seed)
-    started = time.monotonic()
-    for number, seed in enumerate(missing):
-        message = f"NOTICE: seed {seed}, {len(results) + 1} of {len(done) + len(missing)}"
-        if number:
-            seconds_per_seed = (time.monotonic() - started) / number
-            message += f", about {math.ceil(seconds_per_seed * (len(missing) - number) / 60)} min left"
-        print_status(message)
-        result = train_seed(dataset, make_config(seed))
-        results.append(result)
-        write_results(folder, results)
-        print(f"Seed {seed}: accuracy {result.test_accuracy:.4f}, {len(result.misses)} misses", flush=True)
-        remove_run(seed)
-    if len(results) > 1:
-        mean, low, high = bootstrap_mean([result.test_accuracy for result in results])
-        print(f"Mean of {len(results)} seeds: {mean:.4f}, 95 % interval {low:.4f} to {high:.4f}")
-    print(draw_page(folder, dataset, config.model, config.recipe, args.recipe))
+        for seed in done:  # of a call that was killed before it removed its run
+            remove_run(seed)
+        started = time.monotonic()
+        for number, seed in enumerate(missing):
+            message = f"NOTICE: seed {seed}, {len(results) + 1} of {len(done) + len(missing)}"
+            if number:
+                seconds_per_seed = (time.monotonic() - started) / number
+                message += f", about {math.ceil(seconds_per_seed * (len(missing) - number) / 60)} min left"
+            print_status(message)
+            result = train_seed(dataset, make_config(seed))
+            results.append(result)
+            write_results(folder, results)
+            print(f"Seed {seed}: accuracy {result.test_accuracy:.4f}, {len(result.misses)} misses", flush=True)
+            remove_run(seed)
+        if len(results) > 1:
+            mean, low, high = bootstrap_mean([result.test_accuracy for result in results])
+            print(f"Mean of {len(results)} seeds: {mean:.4f}, 95 % interval {low:.4f} to {high:.4f}")
+        print(draw_page(folder, dataset, config.model, config.recipe, args.recipe))
 
 
 def train_seed(dataset: Any, config: "RunConfig") -> "SeedResult":

@@ -3,12 +3,17 @@
 import argparse
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, List, Optional
 
 from mnist_cnn.cli.command import Hints, Parser, load_tensorflow, print_status
-from mnist_cnn.cli.datasets import OWN_DATA, choose_dataset, load_mixed_dataset, print_data_notice
+from mnist_cnn.cli.datasets import (
+    OWN_DATA,
+    choose_dataset,
+    load_mixed_dataset,
+    load_with_tensorflow,
+    print_data_notice,
+)
 from mnist_cnn.cli.streams import flush_or_discard
 from mnist_cnn.errors import DataNotFound, InputError, OtherClasses, OtherData, RunNotFound, Stopped, TrainingFailed
 from mnist_cnn.recipes import DEFAULT_RECIPES, RECIPES, check_int, check_positive
@@ -177,12 +182,7 @@ def train(args: argparse.Namespace) -> None:
         load = partial(load_mixed_dataset, name, data_dir, args.mirror, config.init_from, config.mix, batch_size, seed)
     else:
         load = choose_dataset(name, data_dir, args.mirror, preparation)
-    with ThreadPoolExecutor(1) as executor:  # reading the data takes a fifth of the time that TensorFlow takes to load
-        future = executor.submit(load)
-        if name in OWN_DATA or config.init_from:
-            future.result()  # first: loading TensorFlow discards stderr, and warnings about the data with it
-        load_tensorflow(args.debug)
-        dataset = future.result()
+    dataset = load_with_tensorflow(load, name not in OWN_DATA and not config.init_from, args.debug)
     print_data_notice(dataset)
     if task:
         from mnist_cnn.cluster.training import train_on_cluster

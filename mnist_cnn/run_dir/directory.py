@@ -39,22 +39,31 @@ def open_run_dir(run_dir: Union[str, Path, None] = None, resume: bool = False) -
             path = Path(run_dir)
             tensorflow_path(path)  # an error before training rather than at the first checkpoint
             path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(str(path / LOCK_FILE))  # the OS releases the lock when the process dies
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(f"{path} is in use by another process: wait for it, or choose another directory") from error
+        lock = lock_dir(path)
     except OSError as error:
         raise InputError(f"{error.filename}: the run cannot be written there ({error.strerror})") from error
-    try:
+    with lock:
         if not resume and any(entry.name != LOCK_FILE for entry in path.iterdir()):
             raise InputError(
                 f"{path} is not empty, and a run is never overwritten: choose a new directory or resume it"
             )
-        for stale_tmp in (*path.glob("*.tmp"), *path.glob("replay/*.tmp")):
-            stale_tmp.unlink()
+        for pattern in ("*.json", "*.csv", "replay/*.npz"):  # atomic_write's; other temporary files are not a run's
+            for stale_tmp in path.glob(f"{pattern}.[0-9]*.tmp"):
+                stale_tmp.unlink()
         yield path
-    finally:
-        lock.release()
+
+
+def lock_dir(path: Path) -> Any:
+    """Locks a directory. Returns a context manager whose end unlocks it; so does the death of the process.
+
+    Raises:
+      InputError: another process uses it.
+      OSError: its lock file cannot be written.
+    """
+    try:
+        return FileLock(str(path / LOCK_FILE)).acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"{path} is in use by another process: wait for it, or choose another directory") from error
 
 
 def find_run_to_resume(run_dir: Union[str, Path, None] = None) -> Tuple[Path, Optional[Dict[str, Any]]]:

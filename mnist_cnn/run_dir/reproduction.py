@@ -26,15 +26,12 @@ class SeedResult(NamedTuple):
     costs: List[float]  # average cost of each epoch, in nats
 
 
-def open_reproduction(folder: Path, settings: Dict[str, Any]) -> List[SeedResult]:
+def open_reproduction(folder: Path, settings: Dict[str, Any]) -> None:
     """Creates the folder, or checks that its results are of the same settings.
 
     Args:
       folder: the folder.
       settings: the model, the recipe, the dataset and so on, as JSON values.
-
-    Returns:
-      The results that are there.
 
     Raises:
       InputError: the folder has other settings, is not empty but has none, is damaged, or cannot be written.
@@ -48,11 +45,10 @@ def open_reproduction(folder: Path, settings: Dict[str, Any]) -> List[SeedResult
                 raise InputError(
                     f"{folder} has results of another {', '.join(different)}: choose a new folder, or the same settings"
                 )
-        elif any(folder.iterdir()):
+        elif any(not entry.name.startswith("reproduction.json.") for entry in folder.iterdir()):
             raise InputError(f"{folder} is not empty, and contains no results to continue: choose a new folder")
         else:
             directory.write_json(folder, "reproduction.json", settings)
-        return read_results(folder)
     except OSError as error:
         raise InputError(f"{folder}: the results cannot be written there ({error.strerror})") from error
 

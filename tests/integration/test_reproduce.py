@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -66,6 +67,10 @@ def test_a_kill_and_a_second_call_give_the_results_of_an_unbroken_one(tmp_path):
     unbroken, killed = tmp_path / "unbroken", tmp_path / "killed"
     process = start(command(killed))
     wait_for((killed / "seed-2" / "checkpoints" / "step-0.json").exists, process)
+    process.send_signal(signal.SIGSTOP)
+    second = start(command(killed))
+    out, error = second.communicate()
+    assert (second.returncode, out) == (2, "") and f"{killed} is in use by another process" in error
     process.kill()
     process.communicate()
     assert [result.seed for result in read_results(killed)] == [1]

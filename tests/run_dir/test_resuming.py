@@ -120,6 +120,15 @@ def test_only_the_latest_and_the_best_checkpoints_are_kept(small, tmp_path):
     assert not list(run.glob("*.tmp"))
 
 
+def test_a_resumed_run_deletes_no_file_that_is_not_its_own(small, tmp_path):
+    (tmp_path / "run").mkdir()
+    names = {"thesis.tex", "thesis.tmp", "thesis.tex.77.tmp"}
+    for name in names:
+        (tmp_path / "run" / name).write_text("mine")
+    train(small, tmp_path / "run", RECIPE, max_steps=1, resume=True)
+    assert names < {path.name for path in (tmp_path / "run").iterdir()}
+
+
 @pytest.mark.parametrize("suffix", ["index", "data-00000-of-00001", "json"])
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "missing"])
 def test_a_damaged_checkpoint_is_reported_and_the_previous_one_used(
