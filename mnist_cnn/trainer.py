@@ -16,7 +16,7 @@ from mnist_cnn.errors import InputError, Stopped, TrainingFailed
 from mnist_cnn.evaluation import evaluate
 from mnist_cnn.model import Model, build_model
 from mnist_cnn.progress import make_bar, print_line
-from mnist_cnn.recipes import Recipe, check_int
+from mnist_cnn.recipes import Recipe
 from mnist_cnn.refusal import find_min_probability
 from mnist_cnn.run_dir import checkpoints, directory
 from mnist_cnn.run_dir.config import RunConfig, check_resume_compatible, describe_run, resolve_config
@@ -92,7 +92,11 @@ class Trainer:
     """One training run. A subclass may replace the session and the graph, or observe the steps."""
 
     def __init__(self, dataset: Dataset, config: RunConfig):
-        check_int("batch_size", config.recipe.batch_size, 1, len(dataset.train))
+        if config.recipe.batch_size > len(dataset.train):
+            raise InputError(
+                f"batch_size is {config.recipe.batch_size}, and there are only {len(dataset.train):,} training images: "
+                "choose a smaller one (--batch-size)"
+            )
         self.dataset, self.config, self.recipe = dataset, config, config.recipe
         self.steps_per_epoch = len(dataset.train) // self.recipe.batch_size
         self.total_steps = self.steps_per_epoch * self.recipe.epochs

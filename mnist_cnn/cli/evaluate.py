@@ -25,16 +25,17 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
 
 def print_accuracy(args: argparse.Namespace) -> None:
     from mnist_cnn.run_dir import directory
+    from mnist_cnn.run_dir.config import read_class_names, read_preparation
 
     run_dir = args.run_dir or directory.latest_run(completed=True)
     if args.dataset:
-        dataset = load_dataset(args.dataset, args.data_dir, args.mirror)
+        preparation = read_preparation(directory.read_json(run_dir, "config.json"))
+        dataset = load_dataset(args.dataset, args.data_dir, args.mirror, preparation)
     else:
         dataset = load_run_dataset(run_dir, args.data_dir, args.mirror)
     print_data_notice(dataset)
     load_tensorflow(args.debug)
     from mnist_cnn import evaluate, restore_run
-    from mnist_cnn.run_dir.config import read_class_names
 
     names = read_class_names(directory.read_json(run_dir, "config.json"))
     if names != dataset.class_names:

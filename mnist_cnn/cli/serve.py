@@ -147,11 +147,15 @@ def load_test_images(folder: Union[str, Path], data_dir: Optional[str]) -> "Spli
     from mnist_cnn.run_dir import directory
 
     is_run = Path(folder, "config.json").exists()
-    dataset = directory.read_json(folder, "config.json").get("dataset") if is_run else None
+    config = directory.read_json(folder, "config.json") if is_run else {}
+    dataset, mnist_dir = config.get("dataset"), data_dir
+    while isinstance(dataset, dict) and "mix" in dataset:  # with the data of the run that this one went on from
+        config = directory.read_json(str(config.get("init_from")), "config.json")
+        dataset, mnist_dir = config.get("dataset"), None
     if not isinstance(dataset, dict) or dataset.get("name") == "mnist":
-        found = find_files(get_data_dir(data_dir))
+        found = find_files(get_data_dir(mnist_dir))
         if len(found) < len(IDX_FILES):
-            raise DataNotFound(f"MNIST is not in {get_data_dir(data_dir)}")
+            raise DataNotFound(f"MNIST is not in {get_data_dir(mnist_dir)}")
     return (load_run_dataset(folder, data_dir, None) if is_run else load_mnist(data_dir)).test
 
 

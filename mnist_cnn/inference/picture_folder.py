@@ -58,11 +58,12 @@ def load_folder(
       DataNotFound: there is no such folder, or it contains no folder with a picture.
       OtherClasses: a folder has the name of none of `class_names`.
       InputError: more than MAX_UNREADABLE of the pictures cannot be read, a class has no picture, there are fewer than
-        2 or more than MAX_CLASSES classes or more than MAX_PICTURES pictures, or the data are unfit (`make_dataset`).
+        2 or more than MAX_CLASSES classes or more than MAX_PICTURES pictures, the data are unfit (`make_dataset`), or
+        the folder begins with the home directory of an unknown user.
     """
     if preparation not in PREPARATIONS:
         raise InputError(f"unknown preparation {preparation!r}; choose from {', '.join(PREPARATIONS)}")
-    folder = Path(data_dir).expanduser()
+    folder = get_data_dir(Path(data_dir))
     names, pictures = _find_pictures(folder, class_names)
     images, digests = _prepare_pictures(folder, pictures, preparation)
     labels = np.array([picture.label for picture in pictures])
@@ -138,7 +139,8 @@ def _find_pictures(folder: Path, class_names: Optional[Tuple[str, ...]]) -> Tupl
 
 
 def _list_visible(folder: Path) -> List[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    # Windows hides its file of thumbnails without a dot in the name.
+    return sorted(path for path in folder.iterdir() if not (path.name.startswith(".") or path.name == "Thumbs.db"))
 
 
 def _prepare_pictures(
@@ -164,9 +166,15 @@ def _prepare_pictures(
     if problems:
         shown = ", ".join(str(path.relative_to(folder)) for path in problems[:_NAMED])
         more = f" and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
-        message = f"{folder}: {len(problems)} of {len(pictures):,} pictures cannot be read: {shown}{more}"
+        reason, hint = "cannot be read", ""
+        if preparation == "digit":
+            reason, hint = (
+                "cannot be read or show no strokes",
+                '; for pictures of other things, use preparation "resize"',
+            )
+        message = f"{folder}: {len(problems)} of {len(pictures):,} pictures {reason}: {shown}{more}"
         if len(problems) > MAX_UNREADABLE * len(pictures):
-            raise InputError(message)
+            raise InputError(message + hint)
         logger.warning("%s; skipping them", message)
     if is_new and cache_path:
         _write_cache(cache_path, {digest: cache[digest] for digest in digests})

@@ -82,7 +82,7 @@ def test_whole_pictures_are_scaled_on_request(tmp_path):
         for i in range(20):
             image = Image.new("RGB", (60, 30), (colour + i,) * 3)
             image.save(str(tmp_path / "grey" / name / f"{i}.png"))
-    with pytest.raises(InputError, match="40 of 40 pictures cannot be read"):
+    with pytest.raises(InputError, match='40 of 40 pictures .* or show no strokes.*; .*use preparation "resize"'):
         load_folder(tmp_path / "grey")  # they show no strokes
     dataset = load_folder(tmp_path / "grey", "resize")
     assert dataset.preparation == "resize"
@@ -93,15 +93,19 @@ def test_whole_pictures_are_scaled_on_request(tmp_path):
 def test_pictures_that_cannot_be_read_are_named_and_skipped_up_to_a_twentieth(folder, caplog):
     for number in range(3):
         (folder / "sea" / f"broken-{number}.jpg").write_bytes(b"\xff\xd8\xff broken")
-    (folder / "sea" / ".hidden").write_bytes(b"x")
+    for hidden in (".hidden", "Thumbs.db"):
+        (folder / "sea" / hidden).write_bytes(b"x")
     Image.new("RGB", (50, 50), "white").save(str(folder / "ay" / "empty.png"))
     dataset = load_folder(folder)
     assert sum(map(len, (dataset.train, dataset.validation, dataset.test))) == 120
-    expected = "4 of 124 pictures cannot be read: ay/empty.png, sea/broken-0.jpg, sea/broken-1.jpg and 1 more; skipping"
+    expected = (
+        "4 of 124 pictures cannot be read or show no strokes: "
+        "ay/empty.png, sea/broken-0.jpg, sea/broken-1.jpg and 1 more; skipping"
+    )
     assert expected in caplog.text.replace("\\", "/")
     for number in range(3, 8):
         (folder / "sea" / f"broken-{number}.jpg").write_bytes(b"")
-    with pytest.raises(InputError, match="9 of 129 pictures cannot be read"):
+    with pytest.raises(InputError, match="9 of 129 pictures cannot be read or show no strokes"):
         load_folder(folder)
 
 

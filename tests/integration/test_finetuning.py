@@ -65,6 +65,12 @@ def test_ten_drawings_teach_a_way_to_write_a_digit_and_nothing_is_forgotten(
     assert config["recipe"]["drawn_images"] == 0  # as in `fast`
 
 
+def test_where_mnist_is_missing_the_error_says_how_to_name_its_folder(fast_run, drawings, script):
+    flags = "--init-from", fast_run, "--dataset", "folder", "--data-dir", drawings
+    line = one_line_error(script("train.py", *flags), 2)
+    assert "MNIST is not in" in line and "name its folder with $MNIST_DATA_DIR, or add --mix 0" in line
+
+
 def test_other_classes_get_a_new_last_layer(fast_run, drawings, script, tmp_path):
     (drawings / "7").rename(drawings / "tower")
     (drawings / "dot").mkdir()
