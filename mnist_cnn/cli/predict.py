@@ -157,9 +157,9 @@ def save_preview(image: str, source: "ImageSource", digits: "List[Digit]", path:
     file, png = Path(path), io.BytesIO()
     draw_preview(source, [digit.image for digit in digits], [digit.box for digit in digits]).save(png, "PNG")
     try:
-        if file.suffix != ".png":
+        if not path.endswith(".png"):
             file.mkdir(parents=True, exist_ok=True)
-            file /= f"{index:04}-{Path(image).stem}.png"
+            file /= f"{index:04}-{Path(image).stem[:50]}.png"  # a file's name has at most 255 bytes
         atomic_write(file, png.getvalue())
     except OSError as error:
         raise InputError(f"--show {file} cannot be written: {error.strerror}") from error

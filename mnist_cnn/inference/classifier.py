@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
@@ -235,7 +236,7 @@ class Classifier:
             raise InputError(f"unknown format {file_format!r}; choose from {', '.join(FORMATS)}")
         converted = None if file_format == "saved-model" else self._convert(file_format)
         folder = Path(folder)
-        is_new = not folder.exists()
+        new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".export-", dir=str(folder)) as temporary:
@@ -253,10 +254,12 @@ class Classifier:
                 os.rename(str(model), str(exported))
             fsync_path(folder)
             return exported
-        except (OSError, tf.errors.OpError) as error:
-            if is_new:
+        except BaseException as error:
+            for path in new_folders:
                 with contextlib.suppress(OSError):
-                    folder.rmdir()
+                    path.rmdir()
+            if not isinstance(error, (OSError, tf.errors.OpError)):
+                raise
             reason = getattr(error, "strerror", None) or _shorten(error)
             raise InputError(f"{folder}: the model cannot be written there ({reason})") from error
 
@@ -363,7 +366,7 @@ def _find_saved_model(folder: Path) -> Optional[Path]:
 
 
 def _list_versions(folder: Path) -> List[int]:
-    return [int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit()]
+    return [int(path.name) for path in folder.glob("[0-9]*") if re.fullmatch("[0-9]+", path.name)]
 
 
 def _shorten(error: Exception) -> str:

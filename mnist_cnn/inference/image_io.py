@@ -69,6 +69,8 @@ def read_image(source: ImageSource) -> Image.Image:
             scale = source.info.get("scale")  # a text, if the image is of a file that has a text of this name
             side = max(source.size) * (scale if isinstance(scale, float) else 1)
             return _make_upright_rgb(*_load_reduced(source), side)
+        if not isinstance(source, (str, Path)) and not hasattr(source, "seek"):
+            raise InputError(f"is of type {type(source).__name__}: name a file, or pass a binary file or a PIL image")
         with _open_binary(source) as file:
             return _read_file(file)
     except InputError as error:
@@ -316,7 +318,8 @@ def _reduce_to_rgb(image: Image.Image) -> Image.Image:
         raise InputError("has floating-point pixels: save it with 8 or 16 bits per channel")
     if image.mode.startswith("I"):
         levels = np.asarray(image)
-        if levels.min() < 0 or levels.max() > 65535:
+        bits = getattr(image, "tag_v2", {}).get(258, (0,))  # of a TIFF file
+        if levels.min() < 0 or levels.max() > 65535 or max(bits) > 16:
             raise InputError("has 32-bit pixels: save it with 8 or 16 bits per channel")
         image = Image.fromarray((levels // 257).astype(np.uint8))
     has_alpha = image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info

@@ -205,7 +205,9 @@ def test_a_failed_export_leaves_no_files(classifier, tmp_path):
         classifier.export(tmp_path / "file")
     with pytest.raises(InputError, match="Not a directory" if os.name == "posix" else "cannot be written there"):
         classifier.export(tmp_path / "file" / "model")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(InputError, match="cannot be written there"):
+        classifier.export(tmp_path / "new" / "folder" / ("n" * 300))
+    assert {path.name for path in tmp_path.iterdir()} == {"file"}
 
 
 def test_a_folder_that_cannot_be_loaded_gives_a_one_line_error(exported, tmp_path):
@@ -324,6 +326,9 @@ def test_predict_and_export_use_the_latest_completed_run(script, run, files, tmp
     shutil.copytree(str(run), str(tmp_path / "runs" / "first"))
     assert script("predict.py", files[0], "--show", "one.png").returncode == 0
     assert (tmp_path / "one.png").exists()
+    long_name = shutil.copy(str(files[0]), str(tmp_path / ("7" * 240 + ".png")))
+    done = script("predict.py", files[0], long_name, "--show", "previews.png/")
+    assert done.returncode == 0 and len(list((tmp_path / "previews.png").iterdir())) == 2, done.stderr
     done = script("export.py", "--export-dir", "model")
     assert (done.stdout, done.stderr) == (f"{Path('model', '1')}\n", "")
 

@@ -244,9 +244,15 @@ def test_a_file_that_is_no_image_gives_a_one_line_error_with_its_name(tmp_path):
     assert "the image is in none of the supported formats" in read_error(io.BytesIO(b"\0" * 100))
 
 
-def test_floating_point_and_32_bit_pixels_are_refused():
+def test_floating_point_and_32_bit_pixels_are_refused(tmp_path):
     assert "floating-point" in read_error(Image.new("F", (9, 9)))
     assert "32-bit" in read_error(Image.new("I", (9, 9), 70000))
+    Image.new("I", (9, 9), 200).save(str(tmp_path / "dark.tif"))
+    assert "32-bit" in read_error(tmp_path / "dark.tif")
+
+
+def test_what_is_no_image_is_named_by_its_type():
+    assert read_error(b"content").startswith("the image is of type bytes: name a file")
 
 
 @pytest.mark.parametrize("format", ["PPM", "TGA", "PCX", "ICO"])
