@@ -92,7 +92,7 @@ class DataSet:
 
     def _select_images(self, indices: Any) -> np.ndarray:
         images = self._split.batch(indices)[0] if self._dtype == np.float32 else self._split.images[indices]
-        return images.reshape(len(images), -1) if self._reshape else images
+        return images.reshape(len(images), 28 * 28) if self._reshape else images
 
     def _select_labels(self, indices: Any) -> np.ndarray:
         labels = self._split.labels[indices]

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from mnist_cnn.compat.datasets import datasets
-from mnist_cnn.compat.namespace import EXTRA_HINT, Namespace
+from mnist_cnn.compat.namespace import EXTRA_HINT, ExtraMissing, Namespace
 from mnist_cnn.tf1 import tf
 
 HAS_KERAS_3 = tuple(int(part) for part in tf.__version__.split(".")[:2]) >= (2, 16)
@@ -23,7 +23,7 @@ try:
             _module = importlib.import_module(f"tf_keras.src.legacy_tf_layers{_name}")
             sys.modules.setdefault(f"tf_keras.legacy_tf_layers{_name}", _module)
 except ModuleNotFoundError as error:
-    raise ImportError(f"tf.contrib needs the extra `tutorials`: {EXTRA_HINT}") from error
+    raise ExtraMissing(f"tf.contrib needs the extra `tutorials`: {EXTRA_HINT}") from error
 
 # Names that tf_slim, whose last release is of 2020, looks for in modules of TensorFlow that have lost them since.
 _MOVED = {

@@ -9,6 +9,10 @@ from mnist_cnn.tf1 import tf
 EXTRA_HINT = "pip install '.[tutorials]'"
 
 
+class ExtraMissing(ImportError):
+    """The extra `tutorials` is not installed."""
+
+
 class Namespace(types.ModuleType):
     """A module that has its own members and, beyond these, those of another module.
 

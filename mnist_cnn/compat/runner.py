@@ -22,7 +22,8 @@ def main() -> None:
     args = parser.parse_args()
 
     def stop(message: str) -> NoReturn:
-        sys.stdout.flush()
+        if sys.stdout:  # None if it is closed
+            sys.stdout.flush()
         print(f"{parser.prog}: error: {message}", file=sys.stderr)
         sys.exit(2)
 
@@ -32,20 +33,22 @@ def main() -> None:
     except OSError as error:
         stop(f"{args.script} cannot be read: {error.strerror}")
     except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
         stop(
-            f"{args.script}, line {getattr(error, 'lineno', 1)}: {getattr(error, 'msg', error)} (if the script is "
+            f"{args.script}, line {line}: {getattr(error, 'msg', error)} (if the script is "
             f"written for Python 2, convert it: `2to3 -w {args.script}`, or up to Python 3.12 `python -m lib2to3 -w "
             f"{args.script}`)"
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of NumPy, about TensorFlow 1.15's code
+        from mnist_cnn.compat.namespace import ExtraMissing
         from mnist_cnn.compat.tensorflow1 import replace_tensorflow
 
         replace_tensorflow()
     sys.argv = [args.script, *args.arguments]
-    sys.path[0] = os.path.dirname(os.path.abspath(args.script))
+    sys.path[0] = os.path.dirname(os.path.realpath(args.script))  # as Python does
     try:
         runpy.run_path(args.script, run_name="__main__")
-    except InputError as error:
+    except (InputError, ExtraMissing) as error:
         stop(f"{args.script}: {error}")

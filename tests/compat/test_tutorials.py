@@ -161,13 +161,19 @@ def test_what_is_not_available_is_named(run_tutorial):
 
 
 @pytest.mark.skipif(not IS_TENSORFLOW_2, reason="TensorFlow 1.15 needs no extra")
-def test_without_the_extra_it_is_named(run_tutorial):
+def test_without_the_extra_it_is_named(run_tutorial, tmp_path):
     lines = "tf.layers.dense", "tf.nn.rnn_cell.GRUCell", "tf.contrib", "from tensorflow import contrib"
     hide = "import sys; sys.modules['tf_keras'] = sys.modules['tf_slim'] = None\n"
     done = run_tutorial(*lines, code=hide + TRY_LINES)
     messages = done.stdout.splitlines()
     assert len(messages) == len(lines), done.stderr
     assert all(message.endswith("pip install '.[tutorials]'") for message in messages[:3])
+    (tmp_path / "script.py").write_text(hide + "from tensorflow.contrib import slim\n")
+    done = run_tutorial("script.py")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.rstrip().endswith(
+        "script.py: tf.contrib needs the extra `tutorials`: pip install '.[tutorials]'"
+    )
 
 
 @pytest.mark.skipif(not IS_TENSORFLOW_2, reason="TensorFlow 1.15 has Keras 2")
@@ -198,6 +204,7 @@ def test_predictions_without_a_name_are_an_error_that_says_what_to_write(run_tut
     "content, message",
     [
         (None, "script.py cannot be read: No such file or directory"),
+        ("\0", "script.py, line 1: "),
         ("import tensorflow\nprint 'hello'\n", "script.py, line 2: "),
     ],
 )

@@ -37,6 +37,7 @@ def test_a_batch_continues_past_the_end_of_an_epoch(mnist_dir):
 
 
 def test_arguments_have_the_same_effect_as_in_tensorflow(mnist_dir):
+    assert read_data_sets(str(mnist_dir), validation_size=0).validation.images.shape == (0, 784)
     plain = read_data_sets(str(mnist_dir), dtype=tf.uint8, reshape=False, validation_size=0)
     assert plain.train.num_examples == 60000 and plain.validation.num_examples == 0
     images, labels = plain.test.next_batch(7, shuffle=False)
