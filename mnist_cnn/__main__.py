@@ -14,7 +14,7 @@ VERBS = {
     "predict": "read the digits in image files",
     "report": "draw plots of a run, and an HTML page with them",
     "reproduce": "train a recipe with several seeds, and compare what they reach",
-    "export": "write a run as a SavedModel",
+    "export": "write a run as a SavedModel, TensorFlow Lite or ONNX model",
     "serve": "serve a page to draw digits on, and a REST API",
     "launch_local": "train on a cluster of processes on this machine",
 }

@@ -36,13 +36,13 @@ class Parser(argparse.ArgumentParser):
         print_status(f"{self.prog}: error: {message} (see {self.prog} --help)")
         sys.exit(2)
 
-    def add_data_arguments(self) -> None:
-        """Adds --data-dir and --mirror."""
+    def add_data_arguments(self, or_other: str = "") -> None:
+        """Adds --data-dir and --mirror; `or_other` says what --data-dir may be, besides the folder of MNIST's files."""
         self.add_argument(
             "--data-dir",
             metavar="DIR",
-            help="folder of the four IDX files, compressed or not; missing files of MNIST are downloaded into it "
-            "(default: $MNIST_DATA_DIR, otherwise a per-user cache folder)",
+            help=f"folder of MNIST's four files, compressed or not{or_other}; missing files of MNIST are downloaded "
+            "into it (default: $MNIST_DATA_DIR, otherwise a per-user cache folder)",
         )
         self.add_argument(
             "--mirror",

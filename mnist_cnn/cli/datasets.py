@@ -3,6 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
 
 from mnist_cnn.cli.command import load_tensorflow, print_status
@@ -21,6 +22,8 @@ def choose_dataset(
     """Finds or downloads the dataset's files; returns a function that loads it. Prints the fallback notice first."""
     from mnist_cnn.data.mnist import find_mnist  # here and below, a lazy import: --help does not need NumPy
 
+    if name in ("auto", "mnist"):
+        _check_no_pictures(data_dir)
     if name == "auto":
         try:
             find_mnist(data_dir, mirror)
@@ -37,6 +40,12 @@ def choose_dataset(
     elif name == "mnist":
         find_mnist(data_dir, mirror)
     return partial(load_dataset, name, data_dir, mirror, preparation)
+
+
+def _check_no_pictures(data_dir: Optional[str]) -> None:
+    """Raises InputError if a folder that MNIST would be downloaded into is one of pictures, sorted by class."""
+    if data_dir and any(path.suffix.lower() in (".jpeg", ".jpg", ".png") for path in Path(data_dir).glob("*/*")):
+        raise InputError(f"{data_dir} has folders of pictures: to train on them, add --dataset folder")
 
 
 def load_dataset(
@@ -56,11 +65,14 @@ def load_dataset(
     data_dir = data_dir or os.environ.get("MNIST_DATA_DIR")
     if not data_dir:
         raise InputError(f"--dataset {name} needs the folder of {OWN_DATA[name]}: name it with --data-dir")
-    if name == "folder":
-        from mnist_cnn import load_folder  # needs the extra `images`
+    try:
+        if name == "folder":
+            from mnist_cnn import load_folder  # needs the extra `images`
 
-        return load_folder(data_dir, preparation, class_names)
-    return {"csv": load_csv, "idx": load_idx, "npz": load_npz}[name](data_dir)
+            return load_folder(data_dir, preparation, class_names)
+        return {"csv": load_csv, "idx": load_idx, "npz": load_npz}[name](data_dir)
+    except DataNotFound as error:  # the commands' hint for it is about MNIST
+        raise InputError(f"{error}: name the folder of {OWN_DATA[name]} with --data-dir") from error
 
 
 def load_mixed_dataset(

@@ -13,7 +13,7 @@ DESCRIPTION = "Prints a run's accuracy on test images, by default on those of th
 def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     parser = Parser(prog, DESCRIPTION)
     parser.add_run_dir_argument()
-    parser.add_data_arguments()
+    parser.add_data_arguments(", or of data of your own")
     parser.add_argument(
         "--dataset",
         choices=["mnist", "sample", *OWN_DATA],

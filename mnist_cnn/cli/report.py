@@ -12,7 +12,7 @@ DESCRIPTION = "Draws a trained run into RUN/report/: plots, and an HTML page tha
 def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     parser = Parser(prog, DESCRIPTION)
     parser.add_run_dir_argument()
-    parser.add_data_arguments()
+    parser.add_data_arguments(", or of data of your own")
     parser.add_argument(
         "--projector",
         action="store_true",

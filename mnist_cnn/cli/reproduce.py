@@ -34,7 +34,7 @@ HINTS: Hints = {
 def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     parser = Parser(prog, DESCRIPTION)
     add = parser.add_argument
-    parser.add_data_arguments()
+    parser.add_data_arguments(", or of data of your own")
     add(
         "--dataset",
         choices=["auto", "mnist", "sample", *OWN_DATA],

@@ -36,7 +36,7 @@ HINTS: Hints = {
 def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     parser = Parser(prog, DESCRIPTION)
     add = parser.add_argument
-    parser.add_data_arguments()
+    parser.add_data_arguments(", or of data of your own")
     add(
         "--dataset",
         choices=["auto", "mnist", "sample", *OWN_DATA],
@@ -177,6 +177,8 @@ def train(args: argparse.Namespace) -> None:
         raise InputError("--preparation is for pictures: add --dataset folder")
     if args.mix is not None and not config.init_from:
         raise InputError("--mix is the share of another run's data: name the run with --init-from")
+    if config.init_from and name == "auto":
+        raise InputError("--init-from goes on with other data: name them with --dataset and --data-dir")
     if config.init_from:
         batch_size, seed = config.recipe.batch_size, config.seed
         load = partial(load_mixed_dataset, name, data_dir, args.mirror, config.init_from, config.mix, batch_size, seed)

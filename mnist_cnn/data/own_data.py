@@ -131,6 +131,8 @@ def find_only_file(path: Path, *suffixes: str) -> Path:
     if path.is_file():
         return path
     found = sorted(file for file in path.glob("*") if file.name.endswith(suffixes) and file.is_file())
+    if not path.exists():
+        raise DataNotFound(f"{path} does not exist")
     if not found:
         raise DataNotFound(f"{path}: there is no {' or '.join(suffixes)} file")
     if len(found) > 1:

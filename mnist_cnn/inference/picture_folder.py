@@ -170,7 +170,7 @@ def _prepare_pictures(
         if preparation == "digit":
             reason, hint = (
                 "cannot be read or show no strokes",
-                '; for pictures of other things, use preparation "resize"',
+                "; for pictures of other things, there is the preparation `resize`",
             )
         message = f"{folder}: {len(problems)} of {len(pictures):,} pictures {reason}: {shown}{more}"
         if len(problems) > MAX_UNREADABLE * len(pictures):

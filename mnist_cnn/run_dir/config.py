@@ -13,7 +13,7 @@ import numpy as np
 
 from mnist_cnn import __version__, cpu
 from mnist_cnn.data.mnist import DIGITS, Dataset, check_class_names
-from mnist_cnn.errors import InputError
+from mnist_cnn.errors import InputError, RunNotFound
 from mnist_cnn.recipes import (
     DEFAULT_RECIPES,
     FINETUNE,
@@ -86,7 +86,10 @@ def resolve_config(
         init_from, mix = init_from or saved_config.get("init_from"), saved_config["dataset"].get("mix")
         replay = saved_config.get("replay") if replay is None else replay
     elif init_from:
-        default_model, recipe_before, _ = recipe_from_config(directory.read_json(init_from, "config.json"))
+        try:
+            default_model, recipe_before, _ = recipe_from_config(directory.read_json(init_from, "config.json"))
+        except RunNotFound as error:  # the commands' hint for it is about --run-dir
+            raise InputError(str(error)) from error
         # A network that has not learned to be unsure of drawn images would lose accuracy by learning that now.
         default_recipe = replace(FINETUNE, drawn_images=recipe_before.drawn_images)
     mix = DEFAULT_MIX if mix is None else mix

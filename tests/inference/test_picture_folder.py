@@ -82,7 +82,7 @@ def test_whole_pictures_are_scaled_on_request(tmp_path):
         for i in range(20):
             image = Image.new("RGB", (60, 30), (colour + i,) * 3)
             image.save(str(tmp_path / "grey" / name / f"{i}.png"))
-    with pytest.raises(InputError, match='40 of 40 pictures .* or show no strokes.*; .*use preparation "resize"'):
+    with pytest.raises(InputError, match="40 of 40 pictures .* or show no strokes.*; .*the preparation `resize`"):
         load_folder(tmp_path / "grey")  # they show no strokes
     dataset = load_folder(tmp_path / "grey", "resize")
     assert dataset.preparation == "resize"
