@@ -44,7 +44,11 @@ def choose_dataset(
 
 def _check_no_pictures(data_dir: Optional[str]) -> None:
     """Raises InputError if a folder that MNIST would be downloaded into is one of pictures, sorted by class."""
-    if data_dir and any(path.suffix.lower() in (".jpeg", ".jpg", ".png") for path in Path(data_dir).glob("*/*")):
+    from mnist_cnn.data.mnist import find_files
+
+    if not data_dir or find_files(Path(data_dir)):
+        return
+    if any(path.suffix.lower() in (".jpeg", ".jpg", ".png") for path in Path(data_dir).glob("*/*")):
         raise InputError(f"{data_dir} has folders of pictures: to train on them, add --dataset folder")
 
 

@@ -75,7 +75,7 @@ function showPrediction(response) {
   $("number").style.setProperty("--length", Math.max(1, text.length));
   document.querySelector(".prediction").classList.toggle("words", KIND === "picture");
   // Of the same drawing, the digit that the visitor chose. Of another, the last: in most cases it was drawn last.
-  const isSame = shownKey === latestRead.key && state.shown < digits.length;
+  const isSame = shownKey === latestRead.key && state.shown >= 0 && state.shown < digits.length;
   shownKey = latestRead.key;
   showDigit(isSame ? state.shown : digits.length - 1);
   if (state.revision && !state.busy) announceLater(getSummary);
