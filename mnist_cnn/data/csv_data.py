@@ -85,7 +85,7 @@ def read_csv(path: Union[str, Path]) -> Tuple[np.ndarray, Optional[np.ndarray]]:
 def _find_files(path: Path) -> Dict[str, Path]:
     if not path.is_dir():
         return {"train": find_only_file(path, *_SUFFIXES)}
-    files = {}
+    files: Dict[str, Path] = {}
     for kind in ("train", "test"):
         # A word, between characters that are no letters: "latest" contains "test".
         word = re.compile(rf"(?<![^\W\d_]){kind}(ing)?(?![^\W\d_])", re.IGNORECASE)
