@@ -17,7 +17,7 @@ except TypeError as error:
     # protobuf 4 refuses TensorFlow 1.15's generated code with "Descriptors cannot be created directly".
     raise ImportError("TensorFlow 1.15 cannot be imported with protobuf 4: pip install 'protobuf<3.21'") from error
 
-__all__ = ["get_gpus", "is_intel_mkl_build", "make_gpus_deterministic", "new_session", "tf"]
+__all__ = ["get_gpus", "is_intel_mkl_build", "make_gpus_deterministic", "new_session", "tf", "uses_onednn"]
 
 
 def new_session(mixed_precision: bool = False, target: str = "") -> Any:
@@ -72,4 +72,13 @@ def is_intel_mkl_build() -> bool:
         from tensorflow.python.pywrap_tensorflow import IsMklEnabled
     except ImportError:  # TensorFlow 2
         return False
+    return IsMklEnabled()
+
+
+def uses_onednn() -> bool:
+    """Returns whether TensorFlow computes with oneDNN, whose results differ from those of other kernels by rounding."""
+    try:
+        from tensorflow.python.util._pywrap_util_port import IsMklEnabled
+    except ImportError:  # TensorFlow 1.15
+        return is_intel_mkl_build()
     return IsMklEnabled()

@@ -23,7 +23,7 @@ from mnist_cnn.run_dir.config import RunConfig, check_resume_compatible, describ
 from mnist_cnn.run_dir.replay import Recorder
 from mnist_cnn.run_dir.signals import GracefulShutdown
 from mnist_cnn.run_dir.summaries import Summaries
-from mnist_cnn.tf1 import get_gpus, new_session, tf
+from mnist_cnn.tf1 import get_gpus, new_session, tf, uses_onednn
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Trainer:
         gpus = get_gpus()
         if gpus:
             logger.warning("training on %s", ", ".join(gpus))
-        self.state = TrainingState(describe_run(config, dataset, tf.__version__, gpus))
+        self.state = TrainingState(describe_run(config, dataset, tf.__version__, gpus, uses_onednn()))
         self.saved_step: Optional[int] = None
         self.saved_at = time.monotonic()
         self.checkpoint_seconds = 0.0

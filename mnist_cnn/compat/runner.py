@@ -7,6 +7,7 @@ import sys
 import warnings
 from typing import NoReturn
 
+from mnist_cnn import cpu
 from mnist_cnn.errors import InputError
 
 
@@ -40,6 +41,7 @@ def main() -> None:
             f"{args.script}`)"
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    cpu.use_onednn()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of NumPy, about TensorFlow 1.15's code
         from mnist_cnn.compat.namespace import ExtraMissing

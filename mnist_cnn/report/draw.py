@@ -30,6 +30,7 @@ _LABELS = {
     "num_cpus": "number of CPUs",
     "gpu": "GPU",
     "mixed_precision": "mixed precision",
+    "onednn": "oneDNN",
     "python": "Python",
     "numpy": "NumPy",
 }

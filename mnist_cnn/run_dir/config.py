@@ -176,7 +176,7 @@ def check_preparation(name: Any, source: str) -> str:
 
 
 def describe_run(
-    config: RunConfig, dataset: Dataset, tensorflow_version: str, gpus: Sequence[str] = ()
+    config: RunConfig, dataset: Dataset, tensorflow_version: str, gpus: Sequence[str] = (), onednn: bool = False
 ) -> Dict[str, Any]:
     """Returns the content of config.json: hyperparameters, seed, dataset, machine and versions."""
     return {
@@ -199,6 +199,7 @@ def describe_run(
             "num_cpus": os.cpu_count(),
             "gpu": ", ".join(gpus) or "none",
             "mixed_precision": config.mixed_precision,
+            "onednn": onednn,
         },
         "versions": {
             "mnist_cnn": __version__,
@@ -229,10 +230,11 @@ def check_resume_compatible(run_dir: Path, saved: Dict[str, Any], requested: Dic
     ]
     if differences:
         raise InputError(f"cannot resume {run_dir}: {', '.join(differences)}")
+    machine = {"onednn": False, **saved["machine"]}  # earlier versions do not record it
     return [
-        f"{name} was {saved['machine'].get(name)} and is {value}: resuming, but results will not be bit-identical"
+        f"{name} was {machine.get(name)} and is {value}: resuming, but results will not be bit-identical"
         for name, value in requested["machine"].items()
-        if saved["machine"].get(name) != value
+        if machine.get(name) != value
     ]
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,6 +158,23 @@ def test_mixed_precision_trains_or_reports_that_it_is_not_supported(script, tmp_
         np.testing.assert_allclose(weights[0], weights[1], atol=0.05)
         return
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("tensorflow_2")
+@pytest.mark.slow
+def test_onednn_is_used_unless_its_variable_is_set_and_the_run_records_it(script, tmp_path, monkeypatch):
+    if not os.path.exists("/proc/cpuinfo") or " avx2 " not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("needs a CPU with AVX2, on Linux")
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    flags = "train.py", "--dataset", "sample", "--run-dir", "run"
+    config = tmp_path / "run" / "config.json"
+    started = script(*flags, "--max-steps", 2, TF_ENABLE_ONEDNN_OPTS="0")
+    assert started.returncode == 0, started.stderr
+    assert json.loads(config.read_text())["machine"]["onednn"] is False
+    resumed = script(*flags, "--max-steps", 4, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads(config.read_text())["machine"]["onednn"] is True
+    assert "onednn was False and is True: resuming, but results will not be bit-identical" in resumed.stderr
 
 
 def test_dataset_mnist_never_falls_back_to_the_sample(script, tmp_path):
