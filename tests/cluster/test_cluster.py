@@ -180,6 +180,7 @@ def test_a_killed_and_restarted_chief_leaves_the_result_bit_identical(clusters, 
     assert (result_of(run_dir), stdout) == uninterrupted
 
 
+@pytest.mark.usefixtures("tensorflow_1")
 def test_no_task_waits_forever_for_a_task_that_is_missing_or_does_not_respond(clusters, tmp_path):
     def create(name):
         return clusters(two_workers(), ["--dataset", "sample", "--cluster-timeout", 20, "--run-dir", tmp_path / name])
@@ -253,6 +254,7 @@ def test_a_port_in_use_and_a_batch_smaller_than_the_cluster_are_one_line_errors(
     assert status == 2 and f"{cluster.cluster['worker'][1]} cannot listen" in stderr and stderr.count("\n") == 1
 
 
+@pytest.mark.usefixtures("tensorflow_1")
 def test_tasks_fit_together_that_name_the_chief_differently_or_do_not_list_the_evaluator(clusters, tmp_path):
     chief_address, worker_address, evaluator_address = free_addresses(3)
     flags = ["--dataset", "sample", "--max-steps", 5, "--cluster-timeout", 60, "--run-dir", tmp_path / "run"]
@@ -268,6 +270,7 @@ def test_tasks_fit_together_that_name_the_chief_differently_or_do_not_list_the_e
     assert directory.read_json(tmp_path / "run", "result.json")["steps"] == 5
 
 
+@pytest.mark.usefixtures("tensorflow_1")
 def test_a_task_with_another_cluster_is_named_in_the_error(clusters, tmp_path):
     cluster = clusters(two_workers(), ["--dataset", "sample", "--cluster-timeout", 20, "--run-dir", tmp_path / "run"])
     chief = cluster.start("worker", 0)

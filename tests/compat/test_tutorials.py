@@ -220,6 +220,7 @@ def test_a_script_that_cannot_run_is_a_one_line_error(run_tutorial, tmp_path, co
     assert message in error and ("2to3 -w script.py" in error) == bool(content)
 
 
+@pytest.mark.slow
 def test_missing_data_are_an_error_without_a_traceback(run_tutorial):
     done = run_tutorial(TUTORIALS / "input_queues.py")
     assert done.returncode == 2 and "Traceback" not in done.stderr

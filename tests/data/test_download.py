@@ -272,6 +272,7 @@ def test_the_command_adds_the_flags_that_help(bad_server, script):
         assert bad_server.url("absent") in line and all(flag in line for flag in flags)
 
 
+@pytest.mark.slow
 def test_without_a_network_a_run_uses_the_sample_and_reports_why(bad_server, script, tmp_path):
     done = script("train.py", "--max-steps", 1, MNIST_MIRROR=bad_server.url("hang"))
     assert done.returncode == 0, done.stderr

@@ -146,6 +146,8 @@ def test_a_run_without_a_result_has_no_threshold_and_a_damaged_one_is_an_error(s
         assert classifier.min_probability == 0
 
 
+@pytest.mark.usefixtures("tensorflow_1")
+@pytest.mark.slow
 def test_a_refused_number_can_be_looked_at(small, script, tmp_path):
     train(small, tmp_path / "run", Recipe(1, 100, 0.001, 0.8))
     directory.write_json(tmp_path / "run", "result.json", {"min_probability": 1.0})

@@ -56,6 +56,8 @@ def test_a_named_folder_without_mnist_is_an_error_and_never_the_sample(script, t
         assert "--data-dir" in line and "--dataset sample" in line
 
 
+@pytest.mark.usefixtures("tensorflow_1")
+@pytest.mark.slow
 def test_other_data_in_the_folder_is_an_error_that_names_the_flag(folder, script):
     line = one_line_error(script("train.py", "--data-dir", folder, "--max-steps", 1), 2)
     assert "train-images-idx3-ubyte.gz is a valid IDX file" in line and "--dataset idx" in line

@@ -204,6 +204,8 @@ def test_pictures_are_evaluated_as_the_run_prepared_them(script, tmp_path):
     assert (done.returncode, done.stdout) == (0, accuracy), done.stderr
 
 
+@pytest.mark.usefixtures("tensorflow_1")
+@pytest.mark.slow
 def test_pictures_that_are_skipped_are_named_before_the_training(pictures, script, tmp_path):
     for letter in LETTERS:
         (tmp_path / "some" / letter).mkdir(parents=True)

@@ -174,8 +174,9 @@ def test_a_command_that_cannot_write_to_a_full_device_fails_with_one_line():
     assert done.stderr.startswith("mnist_cnn: error: ") and "No space left on device: '<stdout>'" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-@pytest.mark.parametrize("stdout", ["a pipe without a reader", pytest.param("full", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stdout", ["a pipe without a reader", "full"])
 def test_training_continues_if_stdout_cannot_be_written_and_says_so_once(tmp_path, sample, stdout):
     run_dir = tmp_path / "run"
     with broken_pipe() as pipe, open("/dev/full", "w") as full:

@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL, SIGSTOP and SIGHUP"),
 ]
 
-KILLS = int(os.environ.get("KILLS", 15))
+KILLS = int(os.environ.get("KILLS", 8))
 
 
 def train_command(run, *arguments):
@@ -78,6 +78,7 @@ def uninterrupted(tmp_path_factory):
     return run, complete(train_command(run, "--dataset", "sample", "--epochs", 3))
 
 
+@pytest.mark.usefixtures("tensorflow_1")
 @pytest.mark.parametrize(
     "signals, status",
     [
@@ -105,6 +106,7 @@ def test_a_signalled_run_prints_how_to_resume_it_bit_identically(uninterrupted, 
     assert equal(run, uninterrupted[0], 120)
 
 
+@pytest.mark.usefixtures("tensorflow_1")
 def test_a_run_in_use_is_an_error_until_its_process_is_dead(uninterrupted, tmp_path):
     run = tmp_path / "run"
     first = start(train_command(run, "--dataset", "sample", "--epochs", 3))
@@ -132,6 +134,7 @@ FILES += [f"checkpoints/{name}" for name in ("step-2.data-00000-of-00001", "step
 FILES += ["result.json"]
 
 
+@pytest.mark.usefixtures("tensorflow_1")
 @pytest.mark.parametrize("name", FILES)
 def test_a_kill_between_any_two_renames_loses_nothing(two_steps, tmp_path, name):
     if not shutil.which("strace"):

@@ -451,6 +451,7 @@ def test_a_signal_stops_an_idle_server_at_once(run, signum):
 
 @pytest.mark.slow
 @needs_proc
+@pytest.mark.usefixtures("tensorflow_2")
 def test_5000_requests_on_128_connections_are_answered_without_leaking_memory(server, images, expected):
     request = encode_post(PREDICT, json.dumps({"inputs": images[:1]}).encode())
     with contextlib.ExitStack() as stack:
@@ -468,6 +469,7 @@ def test_5000_requests_on_128_connections_are_answered_without_leaking_memory(se
 
 @pytest.mark.slow
 @needs_proc
+@pytest.mark.usefixtures("tensorflow_2")
 def test_10000_fuzzed_bodies_are_answered_without_leaking_memory(server, images):
     originals = [
         (PREDICT, JSON, json.dumps({"instances": images[:1]}).encode()),
