@@ -32,7 +32,7 @@ except ImportError as error:
 
 MAX_CONNECTIONS = 256  # open at the same time; each holds at most one body
 NUM_THREADS = 4
-# From a request's first byte to its response. The client has as long again to read the response.
+# For a request to arrive completely. The client has as long again to read the response.
 REQUEST_TIMEOUT_SECS = 10
 IDLE_TIMEOUT_SECS = 60
 
@@ -109,7 +109,7 @@ class RequestTimeout(Error):
 
 
 class Channel(HTTPChannel):
-    """A connection. It is receiving a request, or sending a response, or lingering, or idle."""
+    """A connection. It is receiving a request, computing or sending a response, lingering, or idle."""
 
     error_task_class = JSONErrorTask
     state_since = 0.0  # when it began to receive, send or linger, by time.monotonic()
@@ -131,6 +131,10 @@ class Channel(HTTPChannel):
             self.state_since = time.monotonic()
         return super().received(data)
 
+    def write_soon(self, data: bytes) -> int:
+        self.state_since = time.monotonic()
+        return super().write_soon(data)
+
     def service(self) -> None:
         if self.server.stopping and len(self.requests) == 1:
             self.requests[0].headers["CONNECTION"] = "close"  # waitress closes as if the client had requested it
@@ -139,10 +143,12 @@ class Channel(HTTPChannel):
         self.state_since = time.monotonic()
 
     def enforce_deadline(self) -> None:
-        """Close the connection if it has exceeded its time, or if the server is stopping and it is idle."""
+        """Close the connection if its client has exceeded its time, or if the server is stopping and it is idle."""
         if self.idle and not self.lingering:
             if self.server.stopping:
                 super().handle_close()
+        elif self.requests and not self.total_outbufs_len:
+            pass  # the response is still to be computed: its client cannot hasten that
         elif time.monotonic() > self.state_since + REQUEST_TIMEOUT_SECS:
             if self.request and not self.requests:
                 self._send_timeout_response()

@@ -414,25 +414,25 @@ def test_a_slow_request_times_out_without_delaying_others(server):
 
 @pytest.mark.slow
 @needs_posix_signals
-def test_sigterm_during_requests_loses_none(run, images):
+@pytest.mark.usefixtures("tensorflow_1")
+def test_sigterm_during_requests_loses_none_however_long_they_take(run, images):
     body = json.dumps({"inputs": (images * 30)[:80]}).encode()
     with Server(run) as server, contextlib.ExitStack() as stack:
-        connections = [stack.enter_context(server.open_socket()) for _ in range(40)]
+        connections = [stack.enter_context(server.open_socket()) for _ in range(102)]
         unfinished, idle = connections[0], connections[1]
         idle.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
         assert read_response(idle)[0] == 200
         unfinished.sendall(encode_post(PREDICT, body)[:-10])
-        for connection in connections[2:]:
+        for connection in connections[2:]:  # more than most machines answer in REQUEST_TIMEOUT_SECS
             connection.sendall(encode_post(PREDICT, body))
         server.process.send_signal(signal.SIGTERM)
-        for connection in connections[2:]:
-            status, response = read_response(connection)
-            assert status == 200 and len(response["outputs"]["classes"]) == 80
         assert idle.recv(1) == b""
         with pytest.raises(OSError):
             server.open_socket()
         unfinished.sendall(body[-10:])
-        assert read_response(unfinished)[0] == 200
+        for connection in [*connections[2:], unfinished]:
+            status, response = read_response(connection)
+            assert status == 200 and len(response["outputs"]["classes"]) == 80
         out, err = server.process.communicate(timeout=30)
         assert (server.process.returncode, err) == (0, "")
 
