@@ -69,7 +69,7 @@ class Contender:
         """Starts the process and waits for its first step.
 
         Raises:
-          InputError: the Python interpreter cannot be started.
+          InputError: the Python interpreter cannot be started, or is none.
           TrainingFailed: the process ended before its first step.
         """
         started_at = time.time()
@@ -127,7 +127,10 @@ class Contender:
     def _read_message(self) -> Dict[str, Any]:
         line = self._process.stdout.readline()
         if line:
-            return json.loads(line)
+            try:
+                return json.loads(line)
+            except ValueError:
+                raise InputError(f"{self._command[0]} is no Python interpreter: name another with --python") from None
         self._stderr.seek(0)
         last_line = self._stderr.read().decode(errors="replace").strip().splitlines()[-1:] or ["no output on stderr"]
         raise TrainingFailed(f"{self.name} ended early: {last_line[0]}")

@@ -109,6 +109,8 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
             names = [name for name in archive.namelist() if name.endswith(".csv") and not name.startswith("__MACOSX/")]
             if len(names) != 1:
                 raise InputError(f"{path} must contain one .csv file, and contains {len(names)}")
+            if archive.getinfo(names[0]).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise InputError(f"{path} is compressed by another method than deflate: unpack it")
             with archive.open(names[0]) as file:
                 yield file
     elif path.suffix == ".gz":

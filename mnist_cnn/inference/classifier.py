@@ -206,9 +206,17 @@ class Classifier:
         Returns:
           Feature maps by activation name, float32 [height, width, channels], at least 0: for the model cnn
           {"pool1": [14, 14, 32], "pool2": [7, 7, 64]}, for a network without pooling {}.
+
+        Raises:
+          InputError: as `predict`; or there is no image, or more than one.
+          NoDigitFound: as `predict`.
         """
-        fetches = {name: tensor for name, tensor in self.activations.items() if name.startswith("pool")}
-        (maps,) = self._run_batches(fetches, image)
+        pools = {name: tensor for name, tensor in self.activations.items() if name.startswith("pool")}
+        batches = list(self._run_batches([self.logits, pools], image))
+        num_images = sum(len(logits) for logits, _ in batches)
+        if num_images != 1:
+            raise InputError(f"feature_maps() needs one image, and got {num_images}")
+        ((_, maps),) = batches
         return {name: values[0] for name, values in maps.items()}
 
     def export(self, folder: Union[str, Path], file_format: str = "saved-model") -> Path:

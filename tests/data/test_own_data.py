@@ -247,6 +247,14 @@ def test_a_csv_file_is_for_what_a_whole_word_of_its_name_says(tmp_path, train_na
         assert len(dataset.train) + len(dataset.validation) + len(dataset.test) == len(images)
 
 
+def test_a_zip_file_of_another_method_than_deflate_is_refused(tmp_path):
+    pytest.importorskip("bz2")
+    with zipfile.ZipFile(str(tmp_path / "train.csv.zip"), "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("train.csv", format_csv(*make_arrays()[:2]))
+    with pytest.raises(InputError, match="train.csv.zip is compressed by another method than deflate: unpack it"):
+        load_csv(tmp_path)
+
+
 @pytest.mark.parametrize("suffix", [".csv.gz", ".csv.zip"])
 def test_damage_inside_a_packed_csv_file_is_one_line_that_names_it(tmp_path, suffix):
     path = tmp_path / f"train{suffix}"

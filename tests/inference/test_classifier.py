@@ -128,6 +128,9 @@ def test_feature_maps_are_the_pooled_activations_of_the_run(run, classifier, exp
             for name, values in maps.items():
                 assert values.dtype == np.float32
                 np.testing.assert_allclose(values, expected[name][0], atol=1e-5)
+    for images in ([], sample.test.images[:2], sample.test.images[:300]):
+        with pytest.raises(InputError, match=f"needs one image, and got {len(images)}"):
+            classifier.feature_maps(images)
 
 
 def test_a_network_without_pooling_has_no_feature_maps(small, tmp_path):

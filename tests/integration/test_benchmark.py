@@ -37,6 +37,7 @@ def test_unusable_arguments_are_reported_in_one_line(tmp_path, mnist_dir):
         (["--python", "theirs=python3"], "--python theirs=python3"),
         (["--data-dir", tmp_path], "MNIST is not in"),
         (["--data-dir", mnist_dir, "--python", f"plain={tmp_path}/python"], f"{tmp_path}/python"),
+        (["--data-dir", mnist_dir, "--python", "plain=echo"], "echo is no Python interpreter"),
     ):
         line = one_line_error(run(tmp_path, BENCHMARK, *arguments), 2)
         assert line.startswith("benchmark.py: error: ") and reason in line
