@@ -32,7 +32,7 @@ class Picture(NamedTuple):
 
     path: Path
     label: int
-    is_test: Optional[bool]  # None: its content decides
+    is_test: bool  # whether it is in a folder `test`
 
 
 def load_folder(
@@ -40,16 +40,16 @@ def load_folder(
 ) -> Dataset:
     """Loads pictures from folders: DIR/train/NAME/ and DIR/test/NAME/, or DIR/NAME/, with NAME the class's name.
 
-    Without a folder `test`, a sixth of the pictures is the test split; of the training pictures, a twelfth of all is
-    the validation split. A hash of each file decides, so that adding a picture moves no other. Prepared pictures are
-    kept in the user's cache folder. Pictures that cannot be read are skipped, and a warning names them.
+    Without pictures in a folder `test`, a sixth of the pictures is the test split; of the training pictures, a twelfth
+    of all is the validation split. A hash of each file decides, so that adding a picture moves no other. Prepared
+    pictures are kept in the user's cache folder. Pictures that cannot be read are skipped, and a warning names them.
 
     Args:
       data_dir: the folder.
       preparation: "digit", dark or light strokes on a background, which become an image as MNIST's (see `prepare`);
         or "resize", the whole picture in grey, scaled to 28 x 28 pixels.
       class_names: the classes of a network that goes on training with these pictures. There may be pictures of some of
-        them alone; without a folder `test`, all are training pictures.
+        them alone; without pictures in a folder `test`, all are training pictures.
 
     Returns:
       A Dataset of the name "folder", with the classes in the order of their names.
@@ -69,14 +69,11 @@ def load_folder(
     labels = np.array([picture.label for picture in pictures])
     is_readable = np.array([image is not None for image in images])
     shares = np.array([int.from_bytes(digest[:4], "big") / 2**32 for digest in digests])
-    is_test = np.array(
-        [
-            (class_names is None and share < TEST_SHARE) if picture.is_test is None else picture.is_test
-            for picture, share in zip(pictures, shares)
-        ]
-    )
-    if class_names is None and not is_test[is_readable].any():  # of a few pictures, none may have such a share
-        is_test[np.argmin(np.where(is_readable, shares, 2))] = True
+    is_test = np.array([picture.is_test for picture in pictures])
+    if class_names is None and not is_test.any():
+        is_test = shares < TEST_SHARE
+        if not is_test[is_readable].any():  # of a few pictures, none may have such a share
+            is_test[np.argmin(np.where(is_readable, shares, 2))] = True
     is_validation = ~is_test & (shares >= 1 - VALIDATION_SHARE) & (class_names is None)
     if class_names is None and not is_validation[is_readable].any():
         is_validation[np.argmax(np.where(is_readable & ~is_test, shares, -1))] = True
@@ -107,7 +104,9 @@ def load_folder(
 def _find_pictures(folder: Path, class_names: Optional[Tuple[str, ...]]) -> Tuple[Tuple[str, ...], List[Picture]]:
     """Returns the names of the classes, and the files in the folders of these names."""
     try:
-        parts = [folder / "train", folder / "test"] if (folder / "train").is_dir() else [folder]
+        parts = [part for part in (folder / "train", folder / "test") if part.is_dir()]
+        if folder / "train" not in parts:
+            parts = [folder]
         by_part = [{path.name: path for path in _list_visible(part) if path.is_dir()} for part in parts]
         names = sorted({name for classes in by_part for name in classes})
         if not names:
@@ -122,7 +121,7 @@ def _find_pictures(folder: Path, class_names: Optional[Tuple[str, ...]]) -> Tupl
         if len(names) < 2 or len(names) > MAX_CLASSES:
             raise InputError(f"{folder} has {len(names)} classes ({names[0]} …): it must have 2 to {MAX_CLASSES}")
         pictures = [
-            Picture(path, label, None if len(parts) == 1 else part == 1)
+            Picture(path, label, is_test=part == 1)
             for part, classes in enumerate(by_part)
             for label, name in enumerate(names)
             if name in classes

@@ -62,9 +62,15 @@ def test_folders_named_train_and_test_are_the_splits(folder, tmp_path):
     for name in WORDS:
         (tmp_path / "split" / "test" / name).mkdir(parents=True)
         (folder / name / "000.png").rename(tmp_path / "split" / "test" / name / "000.png")
+    digest = load_folder(folder).digest()
     folder.rename(tmp_path / "split" / "train")
     dataset = load_folder(tmp_path / "split")
     assert len(dataset.test) == 3 and len(dataset.train) + len(dataset.validation) == 117
+    for name in WORDS:  # without test pictures, the splits are those of a folder of classes
+        (tmp_path / "split" / "test" / name / "000.png").unlink()
+    assert load_folder(tmp_path / "split").digest() == digest
+    shutil.rmtree(str(tmp_path / "split" / "test"))
+    assert load_folder(tmp_path / "split").digest() == digest
 
 
 def test_of_a_few_pictures_too_each_split_has_some(folder, tmp_path):
