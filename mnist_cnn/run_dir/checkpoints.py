@@ -69,7 +69,7 @@ def save(run_dir: Path, session: Any, saver: Any, state: Dict[str, Any], best_st
         with contextlib.suppress(OSError):
             _delete_all_but(folder, _steps_with_manifest(folder))
         raise OSError(
-            f"{folder}: the checkpoint of step {state['step']} cannot be written ({_os_error(error)})"
+            f"{folder}: the checkpoint of step {state['step']} cannot be written ({describe_os_error(error)})"
         ) from error
     # Newer files are left over from before the run was resumed at an earlier step.
     latest_steps = sorted(step for step in _steps_with_manifest(folder) if step <= state["step"])[-MAX_TO_KEEP:]
@@ -197,8 +197,8 @@ def _manifest_sha256(manifest: Dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
-def _os_error(error: Exception) -> str:
-    # Extract the OS error from TensorFlow's multi-line message.
+def describe_os_error(error: Exception) -> str:
+    """Returns the system's reason of an OSError or a tf.errors.OpError, whose message has several lines."""
     match = re.search(r"; ([A-Z][^\n;]+)", str(error))
     return match.group(1) if match else getattr(error, "strerror", None) or type(error).__name__
 

@@ -1,11 +1,17 @@
 """TensorBoard summaries: event files in the run directory. Training does not depend on them."""
 
+import logging
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
 from mnist_cnn.files import tensorflow_path
 from mnist_cnn.model import Model
+from mnist_cnn.run_dir.checkpoints import describe_os_error
 from mnist_cnn.tf1 import tf
+
+logger = logging.getLogger(__name__)
 
 INTERVAL = 10  # steps between two points of a curve
 
@@ -30,10 +36,15 @@ class Summaries:
 
     def start(self, step: int) -> None:
         """Opens the event file. On resume, TensorBoard purges the points of later steps."""
-        # Without a suffix, two files of the same second would have the same name.
-        path = tensorflow_path(self._run_dir)
-        self._writer = tf.summary.FileWriter(path, self._session.graph, filename_suffix=f".{step}")
-        self._writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), step)
+        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}"
+        try:
+            # tf.summary.FileWriter writes in a thread. On TensorFlow 2, a full disk ends that thread, then the training.
+            self._writer = tf.io.TFRecordWriter(tensorflow_path(self._run_dir / name))
+        except tf.errors.OpError as error:
+            self._stop(error)
+        self._write(0, file_version="brain.Event:2")
+        self._write(0, graph_def=self._session.graph.as_graph_def(add_shapes=True).SerializeToString())
+        self._write(step, session_log=tf.SessionLog(status=tf.SessionLog.START))
         if step == 0:
             self._add_weights(step)
 
@@ -47,22 +58,39 @@ class Summaries:
             self._images, self._seconds = 0, 0.0
 
     def add_epoch(self, step: int, validation_accuracy: float) -> None:
-        """Adds the end of an epoch, and flushes the event file."""
+        """Adds the end of an epoch."""
         self._add_scalars(step, validation_accuracy=validation_accuracy)
         self._add_weights(step)
-        self._writer.flush()
 
     def close(self) -> None:
         if self._writer:
-            self._writer.close()
+            try:
+                self._writer.close()
+            except tf.errors.OpError as error:
+                self._stop(error)
 
     def _add_scalars(self, step: int, **values: float) -> None:
-        summary = tf.Summary(value=[tf.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
-        self._writer.add_summary(summary, step)
+        points = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+        self._write(step, summary=tf.Summary(value=points))
 
     def _add_weights(self, step: int) -> None:
         for summary in self._session.run(self._weights):
-            self._writer.add_summary(summary, step)
+            self._write(step, summary=tf.Summary.FromString(summary))
+
+    def _write(self, step: int, **content: Any) -> None:
+        """Writes an event, and flushes it: TensorBoard shows it at once, and a kill does not lose it."""
+        if not self._writer:
+            return
+        try:
+            self._writer.write(tf.Event(wall_time=time.time(), step=step, **content).SerializeToString())
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            self._stop(error)
+
+    def _stop(self, error: Exception) -> None:
+        # The file may end with a part of an event, and nothing after that can be read.
+        self._writer = None
+        logger.warning("%s: no more summaries for TensorBoard (%s)", self._run_dir, describe_os_error(error))
 
 
 def _filter_grid(filters: Any, columns: int = 8, zoom: int = 16) -> Any:

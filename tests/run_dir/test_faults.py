@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 from helpers import latest_step
@@ -59,6 +60,22 @@ def test_a_disk_that_fills_during_training_loses_neither_the_run_nor_its_checkpo
     train(small, tmp_path / "uninterrupted", RECIPE)
     resumed, uninterrupted = directory.read_history(disk / "run"), directory.read_history(tmp_path / "uninterrupted")
     assert [row["avg_cost"] for row in resumed] == [row["avg_cost"] for row in uninterrupted]
+
+
+@pytest.mark.slow
+def test_a_disk_that_tensorboards_summaries_fill_ends_neither_the_run_nor_its_checkpoints(
+    small, mounted, tmp_path, capsys, caplog
+):
+    run, checkpoints = mounted("size=300k") / "run", tmp_path / "checkpoints"
+    run.mkdir()
+    checkpoints.mkdir()
+    (run / "checkpoints").symlink_to(checkpoints)
+    with pytest.raises(TrainingFailed, match="done, but cannot be saved: .*No space left on device"):
+        train(small, run, replace(RECIPE, epochs=20), resume=True)
+    out = capsys.readouterr().out
+    assert [line[:8] for line in out.splitlines()] == ["Epoch: 0"] * 20 + ["Accuracy"]
+    assert caplog.text.count("no more summaries for TensorBoard (No space left on device)") == 1
+    assert latest_step(run) == 60
 
 
 def test_a_disk_without_room_for_all_snapshots_keeps_the_first_ones_and_the_run(small, mounted, tmp_path, caplog):
