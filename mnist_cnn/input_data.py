@@ -6,6 +6,7 @@ As there, and unlike in the trainer, an epoch is one pass over the images, and a
 """
 
 import logging
+import sys
 from typing import Any, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -26,13 +27,11 @@ class DataSet:
         one_hot: bool = False,
         dtype: Any = np.float32,
         reshape: bool = True,
-        seed: Optional[int] = None,
     ):
         dtype = np.dtype(getattr(dtype, "as_numpy_dtype", dtype))  # accepts tf.float32 too
         if dtype not in (np.float32, np.uint8):
             raise TypeError(f"Invalid image dtype {dtype}, expected uint8 or float32")
         self._split, self._one_hot, self._dtype, self._reshape = split, one_hot, dtype, reshape
-        self._random = np.random.RandomState(seed)
         self._order = np.arange(len(split))
         self._index_in_epoch = self.epochs_completed = 0
         self._images: Optional[np.ndarray] = None
@@ -87,16 +86,28 @@ class DataSet:
     def _shuffle(self) -> None:
         # Shuffle the previous order, as TensorFlow does: a seed then gives TensorFlow's batches.
         order = np.arange(self.num_examples)
-        self._random.shuffle(order)
+        np.random.shuffle(order)
         self._order = self._order[order]
 
     def _select_images(self, indices: Any) -> np.ndarray:
-        images = self._split.batch(indices)[0] if self._dtype == np.float32 else self._split.images[indices]
+        images = self._split.images[indices]
+        if self._dtype == np.float32:
+            images = images.astype(np.float32)
+            images *= np.float32(1 / 255)  # as TensorFlow does; a division by 255 rounds differently
         return images.reshape(len(images), 28 * 28) if self._reshape else images
 
     def _select_labels(self, indices: Any) -> np.ndarray:
         labels = self._split.labels[indices]
         return np.eye(self._split.num_classes)[labels] if self._one_hot else labels
+
+
+def _get_graph_seed() -> Optional[int]:
+    """Returns the seed of `tf.set_random_seed`, or None."""
+    if "tensorflow" not in sys.modules:
+        return None
+    from mnist_cnn.tf1 import tf
+
+    return tf.get_default_graph().seed
 
 
 class Datasets(NamedTuple):
@@ -129,7 +140,8 @@ def read_data_sets(
       dtype: np.float32 for images in [0, 1], or np.uint8 for images in 0..255.
       reshape: images are [N, 784]; otherwise [N, 28, 28, 1].
       validation_size: how many of the training images, from the first, form the validation split.
-      seed: random seed of the batches' order; default: a new one for each call.
+      seed: random seed of the batches' order, given to NumPy's global generator; default: that of
+        `tf.set_random_seed`, or a new one for each call.
       source_url: the URL from which missing files are downloaded, which must be MNIST's; default: as `load_mnist`.
 
     Returns:
@@ -149,7 +161,9 @@ def read_data_sets(
             dataset = load_idx(train_dir, validation_size)
             logger.warning("the data are not MNIST, but the IDX files in %s", dataset.folder)
         splits = [dataset.train, dataset.validation, dataset.test]
-    return Datasets(*(DataSet(split, one_hot, dtype, reshape, seed) for split in splits))
+    # As TensorFlow does: the order of the batches comes from NumPy's global generator.
+    np.random.seed(_get_graph_seed() if seed is None else seed)
+    return Datasets(*(DataSet(split, one_hot, dtype, reshape) for split in splits))
 
 
 def _make_fake_split(size: int) -> Split:

@@ -81,20 +81,41 @@ def test_the_result_equals_that_of_tensorflows_own_function(mnist_dir, options):
         pytest.skip("TensorFlow 2 has no read_data_sets to compare with")
     from tensorflow.examples.tutorials.mnist import input_data
 
-    theirs = input_data.read_data_sets(str(mnist_dir), seed=3, **options)
-    ours = read_data_sets(str(mnist_dir), seed=3, **options)
+    def read(function):
+        data = function(str(mnist_dir), seed=3, **options)
+        batches = []
+        for _ in range(1200):
+            images, labels = data.train.next_batch(100)
+            batches.append((hash(images.tobytes()), labels.tolist(), data.train.epochs_completed))
+        return function(str(mnist_dir), seed=3, **options), batches
+
+    (ours, our_batches), (theirs, their_batches) = read(read_data_sets), read(input_data.read_data_sets)
+    assert our_batches == their_batches
     for name in ("train", "validation", "test"):
         our_set, their_set = getattr(ours, name), getattr(theirs, name)
         assert our_set.num_examples == their_set.num_examples
         for actual, expected in ((our_set.images, their_set.images), (our_set.labels, their_set.labels)):
             assert (actual.shape, actual.dtype) == (expected.shape, expected.dtype)
-            assert (actual.min(), actual.max()) == (expected.min(), expected.max())
-            np.testing.assert_allclose(actual, expected, rtol=1e-6)
-    for _ in range(1200):
-        (images, labels), (their_images, their_labels) = ours.train.next_batch(100), theirs.train.next_batch(100)
-        assert (labels == their_labels).all()
-        np.testing.assert_allclose(images, their_images, rtol=1e-6)
-        assert ours.train.epochs_completed == theirs.train.epochs_completed
+            assert (actual == expected).all()
+
+
+@pytest.mark.parametrize("source", ["seed", "tf.set_random_seed", "numpy.random.seed"])
+def test_each_seed_determines_the_batches_of_all_splits_as_in_tensorflow(mnist_dir, source):
+    def draw_labels(read, seed):
+        with tf.Graph().as_default():
+            if source == "tf.set_random_seed":
+                tf.set_random_seed(seed)
+            data = read(str(mnist_dir), seed=seed if source == "seed" else None)
+            if source == "numpy.random.seed":
+                np.random.seed(seed)
+            return [split.next_batch(100)[1].tolist() for split in data]
+
+    labels = draw_labels(read_data_sets, 3)
+    assert labels == draw_labels(read_data_sets, 3) != draw_labels(read_data_sets, 4)
+    if tf.__version__.startswith("1."):
+        from tensorflow.examples.tutorials.mnist import input_data
+
+        assert labels == draw_labels(input_data.read_data_sets, 3)
 
 
 @pytest.mark.parametrize(
