@@ -22,7 +22,7 @@ MAX_UNREADABLE = 0.05  # of the pictures
 MAX_PICTURES = 200_000
 _MAX_FILE_SIZE = 150 * 10**6  # bytes, as in image_io
 _NAMED = 3  # unreadable pictures in a message
-_CACHE_VERSION = 1  # to be raised when a preparation changes
+_CACHE_VERSION = 2  # to be raised when a preparation changes
 
 logger = logging.getLogger(__name__)
 

@@ -82,6 +82,8 @@ def resize(source: ImageSource) -> np.ndarray:
       InputError: the image cannot be read.
     """
     grey = read_image(source).convert("L")
+    if max(grey.size) > 50 * min(grey.size):  # Pillow before 10 cannot scale a side to less than half a pixel
+        grey = grey.resize([max(length, max(grey.size) // 28) for length in grey.size], Image.Resampling.BOX)
     return np.asarray(ImageOps.pad(grey, (28, 28), Image.Resampling.BOX), np.float32) / 255
 
 
@@ -144,7 +146,7 @@ def _locate(source: ImageSource) -> Tuple[np.ndarray, np.ndarray, Callable[[Box]
         ink, mask = found
         left, top, right, bottom = _find_bounding_box(mask)
         margin = ZOOM_MARGIN * max(right - left, bottom - top)
-        scale = rgb.width / width
+        scale = max(rgb.size) / max(width, height)  # of the longer side: the shorter one has few pixels, rounded
         crop = (
             max(0, int((left - margin) * scale)),
             max(0, int((top - margin) * scale)),

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from mnist_cnn import InputError, NoDigitFound, prepare
 from mnist_cnn.inference.image_io import draw_preview, find_memory_problem, is_large, read_image
+from mnist_cnn.inference.preprocessing import prepare_number, resize
 
 BLACK, WHITE, RED, GREEN = (0, 0, 0), (255, 255, 255), (220, 20, 30), (20, 140, 60)
 
@@ -86,6 +87,25 @@ def test_noise_and_jpeg_make_little_difference(seven):
 )
 def test_size_and_position_make_no_difference(seven, size, image_size, at):
     assert_similar(prepare(paint(draw_strokes(7, size=size, image_size=image_size, at=at), BLACK, WHITE)), seven, 0.06)
+
+
+@pytest.mark.parametrize("width", [9, 40, 53, 66, 1000])
+def test_a_digit_in_a_strip_is_found_whole(width):
+    for transpose in (False, True):
+        strip = np.full([1000, width], 255, np.uint8)
+        height = min(60, width * 5 // 6)
+        strip[900 : 900 + height, width // 3 : width // 3 + max(2, width // 12)] = 0  # a 1
+        rows, columns = np.nonzero(strip.T == 0 if transpose else strip == 0)
+        ((digit,), _) = prepare_number(Image.fromarray(strip.T if transpose else strip))
+        box = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        np.testing.assert_allclose(digit.box, box, atol=2)
+
+
+@pytest.mark.parametrize("size", [(5, 300), (300, 5), (1, 2000), (6000, 100)])
+def test_a_narrow_picture_is_scaled_as_a_whole(size):
+    image = resize(Image.new("L", size, 200))
+    lit = np.argwhere(image > 0)
+    assert image.shape == (28, 28) and sorted(np.ptp(lit, axis=0) + 1) == [1, 28]
 
 
 @pytest.mark.parametrize("pen", [2, 5, 12])
