@@ -4,7 +4,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 
 from mnist_cnn.cli.command import load_tensorflow, print_status
 from mnist_cnn.errors import DataNotFound, InputError
@@ -80,7 +80,14 @@ def load_dataset(
 
 
 def load_mixed_dataset(
-    name: str, data_dir: Optional[str], mirror: Optional[str], init_from: Any, mix: float, batch_size: int, seed: int
+    name: str,
+    data_dir: Optional[str],
+    mirror: Optional[str],
+    init_from: Any,
+    mix: float,
+    batch_size: int,
+    seed: int,
+    preparation: Optional[str] = None,
 ) -> "Dataset":
     """Loads a dataset, and mixes it with that of the run whose weights a new run starts from.
 
@@ -89,30 +96,59 @@ def load_mixed_dataset(
       init_from: the run.
       mix: fraction of the training images that come from the run's data. With 0, there may be other classes.
       batch_size, seed: the new run's.
+      preparation: how pictures are prepared; default: as those of the run. With 0 as the `mix`, it may be another.
     """
+    own, mixed = _load_and_mix(name, data_dir, mirror, init_from, mix, batch_size, seed, preparation)
+    source = f"{OWN_DATA[name]} in {own.folder}" if name in OWN_DATA else name
+    others = f", mixed with those of {mixed.mixed_with}" if mix else ""
+    print_status(f"NOTICE: going on from {init_from} with {len(own.train):,} training images, {source}{others}")
+    return mixed
+
+
+def _load_and_mix(
+    name: str,
+    data_dir: Optional[str],
+    mirror: Optional[str],
+    init_from: Any,
+    mix: float,
+    batch_size: int,
+    seed: int,
+    preparation: Optional[str],
+) -> Tuple["Dataset", "Dataset"]:
+    """Returns the dataset alone and mixed; the arguments are those of `load_mixed_dataset`."""
     from mnist_cnn.data.mixing import NUM_STEPS, mix_datasets
     from mnist_cnn.run_dir import directory
     from mnist_cnn.run_dir.config import read_class_names, read_preparation
 
     saved = directory.read_json(init_from, "config.json")
-    preparation, base = read_preparation(saved), saved["dataset"]
+    as_before = read_preparation(saved)
     if not mix:
-        own = base_data = load_dataset(name, data_dir, mirror, preparation)
+        own = base = load_dataset(name, data_dir, mirror, preparation or as_before)
+    elif preparation not in (None, as_before):
+        raise InputError(f"{init_from} was trained with --preparation {as_before}: for another one, add --mix 0")
     else:
-        own = load_dataset(name, data_dir, mirror, preparation, read_class_names(saved))
-        try:
-            base_data = load_dataset(base["name"], base.get("folder"), mirror, preparation)
-        except DataNotFound as error:
-            if base["name"] != "mnist":
-                raise
-            # --data-dir names the other data.
-            raise InputError(
-                f"{error}. To mix in MNIST, name its folder with $MNIST_DATA_DIR, or add --mix 0"
-            ) from error
-    source = f"{OWN_DATA[name]} in {own.folder}" if name in OWN_DATA else name
-    mixed = f", mixed with those of {base_data.name}" if mix else ""
-    print_status(f"NOTICE: going on from {init_from} with {len(own.train):,} training images, {source}{mixed}")
-    return mix_datasets(own, base_data, mix, NUM_STEPS * batch_size, seed)
+        own = load_dataset(name, data_dir, mirror, as_before, read_class_names(saved))
+        base = _load_base(saved, mirror)
+    return own, mix_datasets(own, base, mix, NUM_STEPS * batch_size, seed)
+
+
+def _load_base(config: Dict[str, Any], mirror: Optional[str]) -> "Dataset":
+    """Loads the data that a run, which has this config.json, was trained on. Its folders may have changed since."""
+    from mnist_cnn.run_dir.config import read_preparation, recipe_from_config
+
+    saved, preparation = config["dataset"], read_preparation(config)
+    name, folder = saved["name"], saved.get("folder")
+    if "mix" in saved:  # the run went on from another one itself
+        _, recipe, seed = recipe_from_config(config)
+        options = recipe.batch_size, seed, preparation
+        return _load_and_mix(name, folder, mirror, config.get("init_from"), saved["mix"], *options)[1]
+    try:
+        return load_dataset(name, folder, mirror, preparation)
+    except DataNotFound as error:
+        if name != "mnist":
+            raise
+        # --data-dir names the other data.
+        raise InputError(f"{error}. To mix in MNIST, name its folder with $MNIST_DATA_DIR, or add --mix 0") from error
 
 
 def load_with_tensorflow(load: Callable[[], "Dataset"], reads_mnist: bool, debug: bool) -> "Dataset":
@@ -154,13 +190,13 @@ def load_run_dataset(run_dir: Any, data_dir: Optional[str], mirror: Optional[str
     saved = config.get("dataset")
     saved = saved if isinstance(saved, dict) else {}  # a damaged config.json is reported when the run is restored
     name, data_dir = str(saved.get("name")), data_dir or str(saved.get("folder", "")) or None
+    preparation = str(saved.get("preparation", "digit"))
     if "mix" in saved:
         _, recipe, seed = recipe_from_config(config)
-        dataset = load_mixed_dataset(
-            name, data_dir, mirror, config.get("init_from"), saved["mix"], recipe.batch_size, seed
-        )
+        options = saved["mix"], recipe.batch_size, seed, preparation
+        dataset = load_mixed_dataset(name, data_dir, mirror, config.get("init_from"), *options)
     else:
-        dataset = load_dataset(name, data_dir, mirror, str(saved.get("preparation", "digit")))
+        dataset = load_dataset(name, data_dir, mirror, preparation)
     if dataset.name in OWN_DATA and dataset.digest() != saved.get("sha256"):
         raise InputError(f"{dataset.folder}: these are not {OWN_DATA[dataset.name]} that {run_dir} was trained on")
     return dataset

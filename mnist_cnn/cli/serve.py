@@ -149,7 +149,7 @@ def load_test_images(folder: Union[str, Path], data_dir: Optional[str]) -> "Spli
     is_run = Path(folder, "config.json").exists()
     config = directory.read_json(folder, "config.json") if is_run else {}
     dataset, mnist_dir = config.get("dataset"), data_dir
-    while isinstance(dataset, dict) and "mix" in dataset:  # with the data of the run that this one went on from
+    while isinstance(dataset, dict) and dataset.get("mix"):  # with the data of the run that this one went on from
         config = directory.read_json(str(config.get("init_from")), "config.json")
         dataset, mnist_dir = config.get("dataset"), None
     if not isinstance(dataset, dict) or dataset.get("name") == "mnist":

@@ -180,8 +180,8 @@ def train(args: argparse.Namespace) -> None:
     if config.init_from and name == "auto":
         raise InputError("--init-from goes on with other data: name them with --dataset and --data-dir")
     if config.init_from:
-        batch_size, seed = config.recipe.batch_size, config.seed
-        load = partial(load_mixed_dataset, name, data_dir, args.mirror, config.init_from, config.mix, batch_size, seed)
+        options = config.mix, config.recipe.batch_size, config.seed, preparation if config.resume else args.preparation
+        load = partial(load_mixed_dataset, name, data_dir, args.mirror, config.init_from, *options)
     else:
         load = choose_dataset(name, data_dir, args.mirror, preparation)
     dataset = load_with_tensorflow(load, name not in OWN_DATA and not config.init_from, args.debug)

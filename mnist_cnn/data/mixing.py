@@ -41,7 +41,7 @@ def mix_datasets(own: Dataset, base: Dataset, share: float, size: int, seed: int
         train=train,
         validation=own.validation if base is own else _join(own.validation, base.validation),
         test=own.test if len(own.test) else base.test,
-        mixed_with=base.name,
+        mixed_with=base.mixed_with or base.name,
     )
 
 

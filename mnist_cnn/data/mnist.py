@@ -56,7 +56,7 @@ class Dataset:
     folder: Optional[str] = None  # absolute path of the files; None for MNIST and its sample
     class_names: Tuple[str, ...] = DIGITS
     preparation: str = "digit"  # how other pictures become images of this dataset: a key of PREPARATIONS
-    mixed_with: Optional[str] = None  # the name of the Dataset that `mix_datasets` added
+    mixed_with: Optional[str] = None  # the name of the Dataset that `mix_datasets` added; of the first, after several
 
     @property
     def has_digits(self) -> bool:

@@ -83,7 +83,8 @@ def resolve_config(
         run_dir, saved_config = directory.find_run_to_resume(run_dir)
     default_model, default_recipe, default_seed = recipe_from_config(saved_config) if saved_config else ("cnn", None, 1)
     if saved_config:
-        init_from, mix = init_from or saved_config.get("init_from"), saved_config["dataset"].get("mix")
+        init_from = init_from or saved_config.get("init_from")
+        mix = saved_config["dataset"].get("mix") if mix is None else mix
         replay = saved_config.get("replay") if replay is None else replay
     elif init_from:
         try:

@@ -65,6 +65,25 @@ def test_ten_drawings_teach_a_way_to_write_a_digit_and_nothing_is_forgotten(
     assert config["recipe"]["drawn_images"] == 0  # as in `fast`
 
 
+def test_a_taught_run_is_taught_again_with_all_that_it_was_trained_on(fast_run, drawings, script, tmp_path, mnist_dir):
+    variables = {"MNIST_DATA_DIR": str(mnist_dir)}
+    first = "--init-from", fast_run, "--dataset", "folder", "--data-dir", drawings, "--max-steps", 1
+    assert script("train.py", *first, "--run-dir", "first", **variables).returncode == 0
+    (tmp_path / "other hand" / "1").mkdir(parents=True)
+    Image.open(str(drawings / "7" / "0.png")).rotate(180).save(str(tmp_path / "other hand" / "1" / "0.png"))
+    second = "--init-from", "first", "--dataset", "folder", "--data-dir", "other hand", "--run-dir", "second"
+    done = script("train.py", *second, "--max-steps", 1, **variables)
+    assert "going on from first with 1 training images, the pictures in " in done.stderr, done.stderr
+    assert "other hand, mixed with those of mnist" in done.stderr
+    assert float(done.stdout.split()[-1]) == pytest.approx(
+        json.loads((fast_run / "result.json").read_text())["test_accuracy"], abs=0.01
+    )
+    evaluated = script("evaluate.py", "--run-dir", "second", **variables)
+    assert evaluated.stdout == done.stdout, evaluated.stderr
+    line = one_line_error(script("train.py", *first, "--preparation", "resize", **variables), 2)
+    assert "was trained with --preparation digit: for another one, add --mix 0" in line
+
+
 def test_where_mnist_is_missing_the_error_says_how_to_name_its_folder(fast_run, drawings, script):
     flags = "--init-from", fast_run, "--dataset", "folder", "--data-dir", drawings
     line = one_line_error(script("train.py", *flags), 2)
