@@ -1,12 +1,14 @@
 """The routes under /v1/explain: how the network computes its numbers, for the page."""
 
 import base64
+import contextlib
 import logging
+import threading
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 from flask import Flask, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable
 
 from mnist_cnn.data.mnist import Split
 from mnist_cnn.errors import InputError
@@ -33,10 +35,17 @@ def add_routes(app: Flask, explainer: Explainer, load_test_split: Optional[Calla
         InputError where they are missing. None: there are none.
     """
     loaded: List[Optional[Split]] = []
+    loading_lock = threading.Lock()
 
     def get_test_split() -> Optional[Split]:
         if not loaded:
-            loaded.append(_load(load_test_split, explainer.num_classes) if load_test_split else None)
+            # Of many pictures, this takes longer than the page waits. Its next request must not load them again.
+            if not loading_lock.acquire(blocking=False):
+                raise ServiceUnavailable("the test images are being loaded: try again in a few seconds", retry_after=2)
+            with contextlib.ExitStack() as stack:
+                stack.callback(loading_lock.release)
+                if not loaded:
+                    loaded.append(_load(load_test_split, explainer.num_classes) if load_test_split else None)
         return loaded[0]
 
     @app.get("/v1/explain")

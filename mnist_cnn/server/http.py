@@ -147,13 +147,23 @@ class Channel(HTTPChannel):
         if self.idle and not self.lingering:
             if self.server.stopping:
                 super().handle_close()
-        elif self.requests and not self.total_outbufs_len:
-            pass  # the response is still to be computed: its client cannot hasten that
         elif time.monotonic() > self.state_since + REQUEST_TIMEOUT_SECS:
-            if self.request and not self.requests:
+            if self.requests and not self.total_outbufs_len:  # the response is still to be computed
+                if self._has_client_left():
+                    super().handle_close()
+            elif self.request and not self.requests:
                 self._send_timeout_response()
             else:
                 super().handle_close()
+
+    def _has_client_left(self):
+        # waitress does not read while a request waits, so it does not see that its client has closed the connection.
+        try:
+            return self.socket.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def _send_timeout_response(self):
         self.state_since = time.monotonic()

@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
 from helpers import one_line_error
 from server_process import JSON, Server
 
-from mnist_cnn import Recipe, evaluate, restore_run, train
+from mnist_cnn import Classifier, Recipe, evaluate, restore_run, train
+from mnist_cnn.server.app import create_app
 
 BLOCKS = {"conv1": "images", "pool1": "images", "conv2": "pool1", "pool2": "pool1"}  # what each layer's windows are of
 
@@ -224,6 +227,29 @@ def test_a_damaged_snapshot_is_left_out_and_refused(run, image, tmp_path):
         content = json.dumps({"image": image.tolist(), "step": 0})
         status, response = server.request("POST", "/v1/explain/network", content, JSON)
         assert status == 400 and "step-0.npz is damaged" in response["error"]
+
+
+def test_the_test_images_are_loaded_once_however_long_that_takes(run, sample):
+    loads, is_loading, may_end = [], Event(), Event()
+
+    def load():
+        loads.append(1)
+        is_loading.set()
+        assert may_end.wait(60)
+        return sample.test
+
+    with Classifier.load(run) as classifier, ThreadPoolExecutor(1) as executor:
+        app = create_app(classifier, load_test_split=load)
+
+        def post():
+            return app.test_client().post("/v1/explain/test", json={"start": 0})
+
+        first = executor.submit(post)
+        assert is_loading.wait(60)
+        second = post()
+        may_end.set()
+        assert second.status_code == 503 and "being loaded" in second.json["error"]
+        assert first.result().json["total"] == post().json["total"] == len(sample.test) and loads == [1]
 
 
 @pytest.mark.slow

@@ -70,9 +70,10 @@ function showPrediction(response) {
   $("number").classList.toggle("unknown", !text);
   $("probability").textContent = text ? formatPercent(response.probability) : response ? tKind("none") : "";
   document.querySelector(".prediction").classList.toggle("several", digits.length > 1);
-  if (digits.length > 1) showDigitButtons(text);
+  const names = [...text]; // a name of one character may have two UTF-16 code units
+  if (digits.length > 1) showDigitButtons(names);
   else $("number").textContent = text || "?";
-  $("number").style.setProperty("--length", Math.max(1, text.length));
+  $("number").style.setProperty("--length", Math.max(1, names.length));
   document.querySelector(".prediction").classList.toggle("words", KIND === "picture");
   // Of the same drawing, the digit that the visitor chose. Of another, the last: in most cases it was drawn last.
   const isSame = shownKey === latestRead.key && state.shown >= 0 && state.shown < digits.length;
@@ -83,11 +84,11 @@ function showPrediction(response) {
 
 // The digits of a number are buttons that choose the digit to show. A button is kept while the text changes, so that it
 // keeps the focus.
-function showDigitButtons(text) {
+function showDigitButtons(names) {
   const number = $("number");
   if (!number.firstElementChild) number.textContent = "";
-  while (number.children.length > text.length) number.lastChild.remove();
-  while (number.children.length < text.length) {
+  while (number.children.length > names.length) number.lastChild.remove();
+  while (number.children.length < names.length) {
     const index = number.children.length;
     const button = number.appendChild(make("button", { type: "button" }));
     button.addEventListener("click", () => {
@@ -96,8 +97,8 @@ function showDigitButtons(text) {
     });
   }
   [...number.children].forEach((button, index) => {
-    button.textContent = text[index];
-    button.setAttribute("aria-label", tKind("digit", { name: text[index], position: index + 1, count: text.length }));
+    button.textContent = names[index];
+    button.setAttribute("aria-label", tKind("digit", { name: names[index], position: index + 1, count: names.length }));
   });
 }
 
