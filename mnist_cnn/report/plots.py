@@ -292,22 +292,30 @@ def seed_costs(costs: np.ndarray, published_costs: Optional[List[float]] = None)
 
 
 @_render_png
-def seed_misses(images: np.ndarray, labels: np.ndarray, counts: np.ndarray, num_seeds: int, total: int) -> Figure:
-    """The test digits that most seeds misclassify.
+def seed_misses(
+    images: np.ndarray,
+    labels: np.ndarray,
+    counts: np.ndarray,
+    num_seeds: int,
+    total: int,
+    class_names: Sequence[str] = DIGITS,
+) -> Figure:
+    """The test images that most seeds misclassify.
 
     Args:
       images: uint8 [n, 28, 28] in 0..255, 1 to MISTAKES_SHOWN of them.
-      labels: int [n] in 0..9.
+      labels: int [n], indices of `class_names`.
       counts: int [n], by how many seeds each is misclassified.
       num_seeds: the number of seeds.
-      total: the number of digits that any seed misclassifies.
+      total: the number of images that any seed misclassifies.
+      class_names: the names of the classes.
     """
     figure = Figure([WIDTH, 0.5 + 1.6 * -(-len(images) // 4)])
-    _add_title(figure, f"The {len(images)} of {total:,} digits that most seeds misclassify")
+    _add_title(figure, f"The {len(images)} of {total:,} images that most seeds misclassify")
     for i, (image, label, count) in enumerate(zip(images, labels, counts)):
         left, top = 0.12 + 1.22 * (i % 4), 0.45 + 1.6 * (i // 4)
         _add_map(figure, left, top, 1.1 / 28, image, "Greys")
-        _add_text(figure, left + 0.55, top + 1.13, f"label {label}", ha="center")
+        _add_text(figure, left + 0.55, top + 1.13, f"label {_escape(class_names[label])}", ha="center")
         _add_text(figure, left + 0.55, top + 1.3, f"{count} of {num_seeds} seeds", color=FAINT, ha="center")
     return figure
 

@@ -50,7 +50,12 @@ def draw_reproduction(folder: Path, dataset: Dataset, model: str, recipe: Recipe
         indices, numbers = zip(*counts.most_common(plots.MISTAKES_SHOWN))
         chosen = list(indices)
         pngs["misses"] = plots.seed_misses(
-            dataset.test.images[chosen, ..., 0], dataset.test.labels[chosen], numbers, len(results), len(counts)
+            dataset.test.images[chosen, ..., 0],
+            dataset.test.labels[chosen],
+            numbers,
+            len(results),
+            len(counts),
+            dataset.class_names,
         )
     page = render_reproduction_page(
         dataset.name, model, recipe, recipe_name, len(dataset.test), (mean, low, high), results, pngs

@@ -348,6 +348,13 @@ def test_plots_are_independent_of_matplotlib_settings_and_leave_them_unchanged(p
     assert with_defaults == with_changes
 
 
+def test_the_digits_that_most_seeds_misclassify_have_the_names_of_their_classes():
+    arguments = np.zeros([1, 28, 28], np.uint8), np.array([1]), np.array([2]), 3, 1
+    assert plots.seed_misses(*arguments) == plots.seed_misses(*arguments, "01")
+    assert plots.seed_misses(*arguments, ["circle", "square"]) == plots.seed_misses(*arguments, ["other", "square"])
+    assert plots.seed_misses(*arguments) != plots.seed_misses(*arguments, ["circle", "square"])
+
+
 @pytest.mark.slow
 def test_the_script_prints_the_path_of_the_latest_runs_page(script, sample, tmp_path):
     recipe = replace(DEFAULT_RECIPES["mlp"], epochs=1, batch_size=4000)
