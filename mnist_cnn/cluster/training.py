@@ -42,7 +42,7 @@ from mnist_cnn.trainer import Trainer
 HEARTBEAT_SECS = 0.5
 DONE, FAILED = -1, -2  # final values of the heartbeat variable
 SESSION_CLOSE_SECS = 31  # TensorFlow takes 30 s to close a session with a task that does not respond
-MAX_RETRIES_WITHOUT_PROGRESS = 3  # consecutive lost connections without a new checkpoint between them
+MAX_LOSSES_WITHOUT_PROGRESS = 3  # consecutive lost connections without a new checkpoint between them
 
 # The errors that TensorFlow raises when another task exited, was restarted or does not respond.
 _CONNECTION_ERRORS = (
@@ -112,7 +112,7 @@ def train_on_cluster(task: Task, timeout: float, dataset: Dataset, config: RunCo
     server = _start_server(task, timeout)
     # Without this, TensorFlow logs an "undefined state" whenever it closes a session with a lost task.
     logging.getLogger("tensorflow").addFilter(lambda record: "failed to close" not in record.getMessage())
-    checkpoint, retries_without_progress = None, 0
+    checkpoint, losses = None, 0  # losses of the connection since the latest new checkpoint
     with _PeerMonitor(task, server, timeout) as peers, contextlib.redirect_stdout(_DeduplicatingStream(sys.stdout)):
         peers.wait_for_all()
         with directory.open_run_dir(config.run_dir, config.resume) as run_dir:
@@ -126,10 +126,10 @@ def train_on_cluster(task: Task, timeout: float, dataset: Dataset, config: RunCo
                 if not cause:
                     raise
                 previous, checkpoint = checkpoint, checkpoints.latest_checkpoint(run_dir)[0]
-                retries_without_progress = retries_without_progress + 1 if checkpoint == previous else 0
-                if retries_without_progress == MAX_RETRIES_WITHOUT_PROGRESS:
+                losses = losses + 1 if checkpoint == previous else 1
+                if losses == MAX_LOSSES_WITHOUT_PROGRESS:
                     raise TrainingFailed(
-                        f"lost connection to a task {MAX_RETRIES_WITHOUT_PROGRESS} times in a row without a new "
+                        f"lost connection to a task {MAX_LOSSES_WITHOUT_PROGRESS} times in a row without a new "
                         f"checkpoint ({type(cause).__name__}): if a step takes more than {timeout / 4:g} s, raise the "
                         "cluster timeout",
                         run_dir=run_dir,
