@@ -67,7 +67,7 @@ def train(
 
     Raises:
       InputError: an argument is out of its range or differs from the resumed run's, or `run_dir` cannot be
-        used, or all its checkpoints are damaged.
+        used, or all its checkpoints are damaged, or a split is empty.
       TrainingFailed: the cost became NaN or infinite, or the run's first or last checkpoint cannot be written.
       Stopped: SIGINT, SIGTERM or SIGHUP was received. The current step was finished and saved. A second signal
         stops immediately.
@@ -97,6 +97,9 @@ class Trainer:
                 f"batch_size is {config.recipe.batch_size}, and there are only {len(dataset.train):,} training images: "
                 "choose a smaller one (--batch-size)"
             )
+        for name, split in ("validation", dataset.validation), ("test", dataset.test):
+            if not len(split):
+                raise InputError(f"the dataset has no {name} images, on which a run is measured")
         self.dataset, self.config, self.recipe = dataset, config, config.recipe
         self.steps_per_epoch = len(dataset.train) // self.recipe.batch_size
         self.total_steps = self.steps_per_epoch * self.recipe.epochs

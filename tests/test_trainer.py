@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,14 @@ def run(small, tmp_path_factory):
 def history(run):
     with open(str(run / "history.csv"), newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("name", ["validation", "test"])
+def test_a_dataset_without_images_to_measure_on_is_refused_before_training(small, tmp_path, name):
+    empty = Split(small.test.images[:0], small.test.labels[:0])
+    with pytest.raises(InputError, match=f"the dataset has no {name} images"):
+        train(replace(small, **{name: empty}), tmp_path / "run", RECIPE)
+    assert not (tmp_path / "run").exists()
 
 
 def test_stdout_has_the_tutorials_lines_and_nothing_else(small, tmp_path, capsys):

@@ -38,7 +38,7 @@ class Summaries:
         """Opens the event file. On resume, TensorBoard purges the points of later steps."""
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}"
         try:
-            # tf.summary.FileWriter writes in a thread. On TensorFlow 2, a full disk ends that thread, then the training.
+            # tf.summary.FileWriter has a thread, which a full disk ends on TensorFlow 2, and with it the training.
             self._writer = tf.io.TFRecordWriter(tensorflow_path(self._run_dir / name))
         except tf.errors.OpError as error:
             self._stop(error)
