@@ -104,6 +104,7 @@ def uninterrupted(tmp_path_factory):
     return result_of(run_dir), stdout.replace("[chief] ", "")
 
 
+@pytest.mark.usefixtures("tensorflow_2")
 def test_costs_are_equal_for_any_number_of_workers(mnist_dir, tmp_path):
     # One epoch has 550 steps, therefore the costs of 100 steps are compared by the checkpoint's sum of costs.
     flags = ["--data-dir", mnist_dir, "--batch-size", 100, "--epochs", 1, "--max-steps", 100, "--checkpoint-secs", 1000]

@@ -84,6 +84,7 @@ def test_without_a_home_and_a_cache_folder_the_sample_serves(homeless, tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow_1")
 def test_commands_work_without_a_home_directory_and_leave_no_folder_behind(homeless, tmp_path):
     for name, *arguments in (
         ["train.py", "--max-steps", 1, "--dataset", "sample", "--run-dir", "run"],

@@ -13,6 +13,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.usefixtures("tensorflow_1")
 def test_a_cpu_without_avx_is_a_one_line_error_instead_of_a_crash(tmp_path):
     command = script_command("train.py", "--dataset", "sample", "--max-steps", 1)
     emulator = [shutil.which("qemu-x86_64"), "-cpu", "Nehalem"]

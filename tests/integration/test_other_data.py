@@ -15,6 +15,7 @@ def folder(tmp_path, other_data):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow_2")
 def test_a_run_on_other_data_resumes_and_is_measured_and_reported(folder, other_data, script, tmp_path):
     notice = f"NOTICE: the data are not MNIST, but the IDX files in {folder}: 550 training, 50 validation and 100 test"
 

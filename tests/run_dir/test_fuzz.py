@@ -22,7 +22,7 @@ from mnist_cnn.run_dir.replay import read_snapshot
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tensorflow_2")]
 
 fuzz = settings(
-    max_examples=1200,
+    max_examples=500,
     deadline=2000,  # milliseconds for one input
     suppress_health_check=list(HealthCheck),
 )
@@ -155,7 +155,7 @@ def archives(draw):
     return file.getvalue()
 
 
-@settings(fuzz, max_examples=700)
+@settings(fuzz, max_examples=300)
 @given(altered(SNAPSHOTS[0].getvalue()) | altered(SNAPSHOTS[1].getvalue()) | archives())
 @pytest.mark.filterwarnings("ignore:Reading")  # a header of Python 2
 def test_snapshot(tmp_path_factory, content):
@@ -171,7 +171,7 @@ FILE_NAMES = st.from_regex(r"\Astep-[0-9]{1,22}\.(json|index|data-00000-of-00001
 )
 
 
-@settings(fuzz, max_examples=700)
+@settings(fuzz, max_examples=300)
 @given(
     st.dictionaries(FILE_NAMES, st.binary(max_size=50) | JSON.map(lambda value: json.dumps(value).encode()), max_size=4)
 )

@@ -135,8 +135,8 @@ def test_cells_are_explained_with_the_keyboard_alone(visit, url):
     wait_for_title(page, "Output 0")
 
 
-def test_a_cell_is_explained_by_touch(visit, url_of_either_tensorflow):
-    page = visit(url_of_either_tensorflow, **PHONE)
+def test_a_cell_is_explained_by_touch(visit, url):
+    page = visit(url, **PHONE)
     Touchscreen(page).draw(4)
     wait_for_prediction(page, 4)
     page.locator("#pool2").tap(position=find_cell(page, "pool2", 20, 2, 4))
@@ -176,8 +176,8 @@ def test_an_explanation_follows_the_drawing(visit, url):
     expect(page.locator("#explanation .sum")).not_to_have_text(before)
 
 
-def test_an_output_shows_what_speaks_for_and_against_it_back_to_the_strokes(visit, url_of_either_tensorflow):
-    page = visit(url_of_either_tensorflow)
+def test_an_output_shows_what_speaks_for_and_against_it_back_to_the_strokes(visit, url):
+    page = visit(url)
     draw_digit(page, 8)
     with page.expect_response("**/v1/explain/unit") as response:
         page.locator("#bars li").nth(8).click()
@@ -403,8 +403,8 @@ def test_a_digit_in_a_corner_is_read_only_if_it_is_centred(visit, url):
     assert max(abs(np.subtract(get_centre(), 0.5))) < 0.05
 
 
-def test_a_misread_test_digit_is_put_on_the_drawing_area(visit, url_of_either_tensorflow, fast_run, mnist):
-    page = visit(url_of_either_tensorflow)
+def test_a_misread_test_digit_is_put_on_the_drawing_area(visit, url, fast_run, mnist):
+    page = visit(url)
     with restore_run(fast_run) as (session, model):
         evaluation = evaluate(session, model, mnist.test)
     wrong = np.flatnonzero(evaluation.predictions != mnist.test.labels)
