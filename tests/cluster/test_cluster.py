@@ -123,6 +123,7 @@ def test_costs_are_equal_for_any_number_of_workers(mnist_dir, tmp_path):
     assert costs == pytest.approx([costs[0]] * 4, rel=0.01)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("tensorflow_2")
 def test_a_killed_and_restarted_worker_leaves_the_result_bit_identical(clusters, uninterrupted, tmp_path):
     run_dir = tmp_path / "run"
@@ -137,6 +138,7 @@ def test_a_killed_and_restarted_worker_leaves_the_result_bit_identical(clusters,
     assert (result_of(run_dir), stdout) == uninterrupted
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("tensorflow_2")
 def test_a_killed_and_restarted_parameter_server_leaves_the_result_bit_identical(clusters, uninterrupted, tmp_path):
     run_dir, addresses = tmp_path / "run", free_addresses(3)
@@ -151,6 +153,7 @@ def test_a_killed_and_restarted_parameter_server_leaves_the_result_bit_identical
     assert (result_of(run_dir), stdout) == uninterrupted
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("tensorflow_2")
 def test_a_parameter_server_that_is_killed_and_stays_away_is_named_and_the_run_can_be_resumed(clusters, tmp_path):
     run_dir, addresses = tmp_path / "run", free_addresses(3)

@@ -72,6 +72,7 @@ def training_lines(text):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("tensorflow_1")
 def test_the_notebook_runs_on_the_sample_where_mnist_is_not_available(execute, script):
     cells = execute()

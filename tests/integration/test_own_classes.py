@@ -59,7 +59,7 @@ def write_form(form, pictures, folder):
 @pytest.mark.usefixtures("tensorflow_2")
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-@pytest.mark.parametrize("form", ["folder", "csv"])
+@pytest.mark.parametrize("form", ["folder", pytest.param("csv", marks=pytest.mark.long)])
 def test_each_form_goes_through_every_command(form, pictures, script, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder, names = write_form(form, pictures, tmp_path / "data")

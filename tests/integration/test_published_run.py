@@ -11,7 +11,6 @@ from helpers import script_command
 
 from mnist_cnn import load_mnist, published, train
 from mnist_cnn.run_dir import directory
-from mnist_cnn.tf1 import tf
 
 pytestmark = pytest.mark.slow
 
@@ -27,9 +26,8 @@ sys.exit(status != 0)
 
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="needs os.wait4, which Windows does not have")
 @pytest.mark.parametrize("epochs", [3, pytest.param(15, marks=pytest.mark.long)])
-def test_costs_accuracy_and_memory_are_as_documented(request, mnist_dir, tmp_path, epochs):
-    if epochs == 15:
-        request.getfixturevalue("tensorflow_1")
+@pytest.mark.usefixtures("tensorflow_1")
+def test_costs_accuracy_and_memory_are_as_documented(mnist_dir, tmp_path, epochs):
     command = script_command("train.py", "--data-dir", mnist_dir, "--epochs", epochs)
     done = subprocess.run(
         [sys.executable, "-c", RUN_AND_PRINT_PEAK_MEMORY, *command],
@@ -47,8 +45,7 @@ def test_costs_accuracy_and_memory_are_as_documented(request, mnist_dir, tmp_pat
     assert ratios.max() <= np.log(1.4)
     accuracy = float(re.fullmatch(r"Accuracy: (\d\.\d{4})", last).group(1))
     assert accuracy >= (0.9885 if epochs == 15 else 0.98)
-    if tf.__version__.startswith("1."):
-        assert int(peak) * (1 if sys.platform == "darwin" else 1024) < 0.8e9  # the plain script needs 1.9e9
+    assert int(peak) * (1 if sys.platform == "darwin" else 1024) < 0.8e9  # the plain script needs 1.9e9
 
 
 def test_fast_reaches_the_published_accuracy_in_one_epoch(fast_run):
@@ -57,6 +54,7 @@ def test_fast_reaches_the_published_accuracy_in_one_epoch(fast_run):
     assert accuracy >= 0.9885  # of a single run; the documented one is a mean of ten
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("tensorflow_2")
 def test_the_mlp_reaches_the_accuracy_of_the_tutorials(mnist_dir, tmp_path):
     mnist = load_mnist(mnist_dir)

@@ -22,7 +22,7 @@ from mnist_cnn.run_dir.replay import read_snapshot
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tensorflow_2")]
 
 fuzz = settings(
-    max_examples=500,
+    max_examples=300,
     deadline=2000,  # milliseconds for one input
     suppress_health_check=list(HealthCheck),
 )

@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL, SIGSTOP and SIGHUP"),
 ]
 
-KILLS = int(os.environ.get("KILLS", 5))
+KILLS = int(os.environ.get("KILLS", 15))
 
 
 def train_command(run, *arguments):
@@ -37,6 +37,7 @@ def equal(run, uninterrupted, step):
     )
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("tensorflow_2")
 def test_a_chain_of_kills_at_random_times_gives_the_bits_of_an_uninterrupted_run(mnist_dir, tmp_path):
     # Two epochs of 110 steps, with checkpoints so frequent that many kills hit one that is being written.
@@ -135,7 +136,9 @@ FILES += ["result.json"]
 
 
 @pytest.mark.usefixtures("tensorflow_1")
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in FILES[5:7] else name for name in FILES]
+)
 def test_a_kill_between_any_two_renames_loses_nothing(two_steps, tmp_path, name):
     if not shutil.which("strace"):
         pytest.skip("needs strace, which delays the process after each rename")
