@@ -1,7 +1,6 @@
 """The routes under /v1/explain: how the network computes its numbers, for the page."""
 
 import base64
-import contextlib
 import logging
 import threading
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -42,10 +41,11 @@ def add_routes(app: Flask, explainer: Explainer, load_test_split: Optional[Calla
             # Of many pictures, this takes longer than the page waits. Its next request must not load them again.
             if not loading_lock.acquire(blocking=False):
                 raise ServiceUnavailable("the test images are being loaded: try again in a few seconds", retry_after=2)
-            with contextlib.ExitStack() as stack:
-                stack.callback(loading_lock.release)
+            try:
                 if not loaded:
                     loaded.append(_load(load_test_split, explainer.num_classes) if load_test_split else None)
+            finally:
+                loading_lock.release()
         return loaded[0]
 
     @app.get("/v1/explain")
