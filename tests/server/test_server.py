@@ -480,6 +480,9 @@ def test_10000_fuzzed_bodies_are_answered_without_leaking_memory(server, images)
     ]
     random = np.random.RandomState(1)
     tokens = [b"[", b"]", b"{", b"}", b",", b'"', b"NaN", b"-Infinity", b"1e999", b"null", b"\x00", b"\xff", b"\\u"]
+    with ThreadPoolExecutor(4) as pool:  # malloc keeps memory for each of the server's threads: let them reach it first
+        for status, _ in pool.map(lambda _: server.request("POST", "/v1/digits?maps=1", SEVEN, PNG), range(300)):
+            assert status == 200
     connection, statuses = server.open_connection(), []
     for number in range(10000):
         path, headers, body = originals[number % len(originals)]
@@ -494,10 +497,10 @@ def test_10000_fuzzed_bodies_are_answered_without_leaking_memory(server, images)
         if status != 200:
             assert status == 400 and list(response) == ["error"] and "\n" not in response["error"], response
         statuses.append(status)
-        if number == 2000:
+        if number == 4000:
             memory_before = server.get_memory_mb()
     assert 50 < statuses.count(200) < 9000
-    assert server.get_memory_mb() < memory_before + 20
+    assert server.get_memory_mb() < memory_before + 15
     assert server.process.poll() is None
 
 
