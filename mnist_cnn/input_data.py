@@ -5,53 +5,80 @@ tensorflow/examples/tutorials/mnist/input_data.py and contrib/learn/python/learn
 As there, and unlike in the trainer, an epoch is one pass over the images, and a batch may span two epochs.
 """
 
+import io
 import logging
 import sys
-from typing import Any, NamedTuple, Optional, Tuple
+from typing import Any, BinaryIO, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from mnist_cnn.data.mnist import VALIDATION_SIZE, Split, load_mnist
+from mnist_cnn.data.idx import read_idx
+from mnist_cnn.data.mnist import DIGITS, VALIDATION_SIZE, Split, load_mnist
 from mnist_cnn.data.own_data import load_idx
 from mnist_cnn.errors import OtherData
+
+__all__ = ["DataSet", "Datasets", "dense_to_one_hot", "extract_images", "extract_labels", "read_data_sets"]
 
 logger = logging.getLogger(__name__)
 
 
 class DataSet:
-    """TensorFlow 1.x's DataSet API on top of a Split."""
+    """TensorFlow 1.x's DataSet: images and labels in batches, in a random order."""
 
     def __init__(
         self,
-        split: Split,
+        images: Any,
+        labels: Any,
+        fake_data: bool = False,
         one_hot: bool = False,
         dtype: Any = np.float32,
         reshape: bool = True,
+        seed: Optional[int] = None,
     ):
+        """As TensorFlow does, seeds NumPy's global generator, from which the order of the batches comes.
+
+        Args:
+          images: [N, height, width, 1] in 0..255; without `reshape`, of any shape [N, ...].
+          labels: [N, ...].
+          fake_data: hold 10,000 images that are all 1, of class 0, in place of `images` and `labels`.
+          one_hot: whether the labels of fake data are one-hot, here and in `next_batch`.
+          dtype: np.float32 to divide the images by 255, or np.uint8 to leave them as they are.
+          reshape: make the images [N, height * width].
+          seed: random seed of the order; default: that of `tf.set_random_seed`, or a new one for each call.
+
+        Raises:
+          TypeError: another dtype is requested.
+          ValueError: there are not as many labels as images, or the images cannot be reshaped.
+        """
         dtype = np.dtype(getattr(dtype, "as_numpy_dtype", dtype))  # accepts tf.float32 too
         if dtype not in (np.float32, np.uint8):
             raise TypeError(f"Invalid image dtype {dtype}, expected uint8 or float32")
-        self._split, self._one_hot, self._dtype, self._reshape = split, one_hot, dtype, reshape
-        self._order = np.arange(len(split))
+        if fake_data:
+            images, labels = np.full([10000, 28, 28, 1], 255, np.uint8), _make_fake_labels(10000, one_hot)
+        if len(images) != len(labels):
+            raise ValueError(f"{len(images)} images, but {len(labels)} labels")
+        if reshape:
+            if images.ndim != 4 or images.shape[3] != 1:
+                raise ValueError(f"images of shape {list(images.shape)}: reshape=True needs [N, height, width, 1]")
+            images = images.reshape(len(images), images.shape[1] * images.shape[2])
+        self.labels = labels  # in the order in which they were given, as `images`
+        self._given_images, self._one_hot, self._is_float = images, one_hot, dtype == np.float32
+        self._order = np.arange(len(labels))
         self._index_in_epoch = self.epochs_completed = 0
         self._images: Optional[np.ndarray] = None
+        np.random.seed(_get_graph_seed() if seed is None else seed)
 
     @property
     def images(self) -> np.ndarray:
-        """float32 [N, 784] in [0, 1], in the order of the files; uint8 in 0..255 and [N, 28, 28, 1] if requested."""
+        """All images, in the order in which they were given: float32 in [0, 1], or as they are for dtype uint8."""
         if self._images is None:
             self._images = self._select_images(slice(None))
         return self._images
 
     @property
-    def labels(self) -> np.ndarray:
-        """uint8 [N] in 0..9, or one-hot float64 [N, 10]; other data may have another number of classes."""
-        return self._select_labels(slice(None))
-
-    @property
     def num_examples(self) -> int:
         """The number of images."""
-        return len(self._split)
+        return len(self.labels)
 
     def next_batch(
         self, batch_size: int, fake_data: bool = False, shuffle: bool = True
@@ -60,16 +87,14 @@ class DataSet:
 
         Args:
           batch_size: the number of images.
-          fake_data: return images that are all 1, of class 0, as TensorFlow did.
+          fake_data: return images [batch_size, 784] that are all 1, of class 0, as TensorFlow did.
           shuffle: take the images in a new random order in each epoch.
 
         Returns:
-          (images, labels) of `batch_size` images, in the formats of the properties `images` and `labels`.
+          (images, labels) of `batch_size` images, in the formats of the attributes `images` and `labels`.
         """
         if fake_data:
-            return DataSet(_make_fake_split(batch_size), self._one_hot, self._dtype, self._reshape).next_batch(
-                batch_size
-            )
+            return np.ones([batch_size, 784], np.float32), _make_fake_labels(batch_size, self._one_hot)
         start, size = self._index_in_epoch, self.num_examples
         if self.epochs_completed == 0 and start == 0 and shuffle:
             self._shuffle()
@@ -81,7 +106,7 @@ class DataSet:
                 self._shuffle()
             self._index_in_epoch -= size
             indices = np.concatenate([indices, self._order[: self._index_in_epoch]])
-        return self._select_images(indices), self._select_labels(indices)
+        return self._select_images(indices), self.labels[indices]
 
     def _shuffle(self) -> None:
         # Shuffle the previous order, as TensorFlow does: a seed then gives TensorFlow's batches.
@@ -90,15 +115,16 @@ class DataSet:
         self._order = self._order[order]
 
     def _select_images(self, indices: Any) -> np.ndarray:
-        images = self._split.images[indices]
-        if self._dtype == np.float32:
+        images = self._given_images[indices]
+        if self._is_float:
             images = images.astype(np.float32)
             images *= np.float32(1 / 255)  # as TensorFlow does; a division by 255 rounds differently
-        return images.reshape(len(images), 28 * 28) if self._reshape else images
+        return images
 
-    def _select_labels(self, indices: Any) -> np.ndarray:
-        labels = self._split.labels[indices]
-        return np.eye(self._split.num_classes)[labels] if self._one_hot else labels
+
+def _make_fake_labels(size: int, one_hot: bool) -> np.ndarray:
+    labels = np.zeros(size, np.uint8)
+    return dense_to_one_hot(labels, len(DIGITS)) if one_hot else labels
 
 
 def _get_graph_seed() -> Optional[int]:
@@ -152,19 +178,46 @@ def read_data_sets(
         `load_idx`.
       TypeError: another dtype is requested.
     """
+    options: Dict[str, Any] = {"dtype": dtype, "reshape": reshape, "seed": seed}
     if fake_data:
-        splits = [_make_fake_split(10000)] * 3
-    else:
-        try:
-            dataset = load_mnist(train_dir, source_url, validation_size)
-        except OtherData:
-            dataset = load_idx(train_dir, validation_size)
-            logger.warning("the data are not MNIST, but the IDX files in %s", dataset.folder)
-        splits = [dataset.train, dataset.validation, dataset.test]
-    # As TensorFlow does: the order of the batches comes from NumPy's global generator.
-    np.random.seed(_get_graph_seed() if seed is None else seed)
-    return Datasets(*(DataSet(split, one_hot, dtype, reshape) for split in splits))
+        return Datasets(*(DataSet([], [], True, one_hot, **options) for _ in Datasets._fields))
+    try:
+        dataset = load_mnist(train_dir, source_url, validation_size)
+    except OtherData:
+        dataset = load_idx(train_dir, validation_size)
+        logger.warning("the data are not MNIST, but the IDX files in %s", dataset.folder)
+
+    def convert(split: Split) -> DataSet:
+        labels = dense_to_one_hot(split.labels, split.num_classes) if one_hot else split.labels
+        return DataSet(split.images, labels, False, one_hot, **options)
+
+    return Datasets(convert(dataset.train), convert(dataset.validation), convert(dataset.test))
 
 
-def _make_fake_split(size: int) -> Split:
-    return Split(np.full([size, 28, 28, 1], 255, np.uint8), np.zeros(size, np.uint8))
+def extract_images(f: BinaryIO) -> np.ndarray:
+    """Reads an IDX file of images, compressed with gzip or not. Returns uint8 [N, height, width, 1].
+
+    Raises:
+      InputError (a ValueError): the file is damaged, or contains something else.
+    """
+    return _read_idx(f, 3)[..., np.newaxis]
+
+
+def extract_labels(f: BinaryIO, one_hot: bool = False, num_classes: int = len(DIGITS)) -> np.ndarray:
+    """Reads an IDX file of labels. Returns uint8 [N], or one-hot float64 [N, num_classes]; errors as `extract_images`.
+
+    Raises:
+      IndexError: one-hot is requested, and a label is not in 0..num_classes - 1.
+    """
+    labels = _read_idx(f, 1)
+    return dense_to_one_hot(labels, num_classes) if one_hot else labels
+
+
+def _read_idx(f: BinaryIO, rank: int) -> np.ndarray:
+    content = io.BytesIO(f.read())  # read_idx calls `seek`, which returns nothing in a tf.gfile.GFile
+    return read_idx(content, getattr(f, "name", "the file"), rank)
+
+
+def dense_to_one_hot(labels_dense: np.ndarray, num_classes: int) -> np.ndarray:
+    """Makes labels one-hot: integers [N] in 0..num_classes - 1 become float64 [N, num_classes]."""
+    return np.eye(num_classes)[np.ravel(labels_dense)]

@@ -21,5 +21,11 @@ def load_dataset(name: str) -> Datasets:
     return load_mnist()
 
 
-mnist = Namespace("tensorflow.contrib.learn.datasets.mnist", input_data, load_mnist=load_mnist)
-datasets = Namespace("tensorflow.contrib.learn.datasets", load_dataset=load_dataset, mnist=mnist)
+base = Namespace("tensorflow.contrib.learn.datasets.base", Datasets=Datasets)
+mnist = Namespace(
+    "tensorflow.contrib.learn.datasets.mnist",
+    input_data,
+    __all__=[*input_data.__all__, "load_mnist"],
+    load_mnist=load_mnist,
+)
+datasets = Namespace("tensorflow.contrib.learn.datasets", base=base, load_dataset=load_dataset, mnist=mnist)

@@ -18,7 +18,7 @@ class Namespace(types.ModuleType):
 
     Args:
       name: its name, such as tensorflow.contrib.layers.
-      base: the other module, or None.
+      fallback: the other module, or None.
       members: its own members.
 
     Attribute access raises:
@@ -26,14 +26,16 @@ class Namespace(types.ModuleType):
       ImportError: TensorFlow has it for Keras 2 alone, and Keras 3 is in use.
     """
 
-    def __init__(self, name: str, base: Any = None, **members: Any):
+    def __init__(self, name: str, fallback: Any = None, **members: Any):
         super().__init__(name)
-        self.__dict__.update(members, _base=base, __path__=[])  # a module with a path can have submodules
+        self.__dict__.update(members, _fallback=fallback, __path__=[])  # a module with a path can have submodules
 
     def __getattr__(self, name: str) -> Any:
         try:
-            return getattr(self._base, name)
+            return getattr(self._fallback, name)
         except AttributeError as error:
+            if name == "__all__":  # otherwise `from ... import *` would import this module's own members alone
+                return [member for member in dir(self) if not member.startswith("_")]
             if name.startswith("__"):
                 raise
             full_name = f"{self.__name__}.{name}"
@@ -45,7 +47,7 @@ class Namespace(types.ModuleType):
             ) from error
 
     def __dir__(self) -> Any:
-        return sorted({*vars(self), *dir(self._base)})
+        return sorted({*vars(self), *dir(self._fallback)})
 
 
 def has_tf_keras() -> bool:

@@ -123,16 +123,55 @@ def test_every_way_of_importing_mnist_gives_the_same_module(run_tutorial, tmp_pa
     assert done.stdout == "['mnist_cnn.input_data'] 1 784 __main__\n", done.stderr
 
 
+# As scripts read other files in MNIST's form, such as EMNIST, and put their own arrays into batches.
+OWN_FILES = """
+import sys
+import tensorflow as tf
+from tensorflow.contrib.learn.python.learn.datasets import base
+from tensorflow.contrib.learn.python.learn.datasets.mnist import *
+
+with open(sys.argv[1] + "/train-images-idx3-ubyte.gz", "rb") as f:
+    images = extract_images(f)
+with tf.gfile.Open(sys.argv[1] + "/train-labels-idx1-ubyte.gz", "rb") as f:
+    labels = extract_labels(f, one_hot=True)
+data = base.Datasets(DataSet(images[500:], labels[500:]), None, DataSet(images[:500], labels[:500]))
+x, y = tf.placeholder(tf.float32, [None, 784]), tf.placeholder(tf.float32, [None, 10])
+logits = tf.matmul(x, tf.Variable(tf.zeros([784, 10])))
+loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=y, logits=logits))
+step = tf.train.GradientDescentOptimizer(0.5).minimize(loss)
+accuracy = tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1), tf.argmax(y, 1)), tf.float32))
+with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    for _ in range(300):
+        batch = data.train.next_batch(100)
+        session.run(step, {x: batch[0], y: batch[1]})
+    print(session.run(accuracy, {x: data.test.images, y: data.test.labels}))
+"""
+
+
+def test_a_script_reads_its_own_files_in_mnists_form(run_tutorial, mnist_dir, tmp_path):
+    (tmp_path / "script.py").write_text(OWN_FILES)
+    done = run_tutorial("script.py", mnist_dir)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) > 0.8
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"<html>")
+    done = run_tutorial("script.py", tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "train-images-idx3-ubyte.gz is damaged or not an IDX file" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.slow
 def test_imports_of_contrib_work_after_the_import_line_too(run_tutorial):
     code = (
         "from mnist_cnn.tutorial import input_data, mnist, tf\n"
         "from tensorflow.contrib.layers import fully_connected\n"
         "import tensorflow.contrib.slim as slim\n"
-        "print(fully_connected is slim.fully_connected is tf.contrib.layers.fully_connected, mnist.NUM_CLASSES)\n"
+        "from tensorflow.contrib.layers import *\n"
+        "same = fully_connected is slim.fully_connected is tf.contrib.layers.fully_connected\n"
+        "print(same, bool(xavier_initializer), mnist.NUM_CLASSES)\n"
     )
     done = run_tutorial(code=code)
-    assert done.stdout == "True 10\n", done.stderr
+    assert done.stdout == "True True 10\n", done.stderr
 
 
 # Runs each line of its arguments, and prints the errors.

@@ -9,6 +9,7 @@ import pytest
 from helpers import ROOT, environment
 
 from mnist_cnn import InputError, read_data_sets
+from mnist_cnn.input_data import DataSet
 from mnist_cnn.tf1 import tf
 
 
@@ -116,6 +117,39 @@ def test_each_seed_determines_the_batches_of_all_splits_as_in_tensorflow(mnist_d
         from tensorflow.examples.tutorials.mnist import input_data
 
         assert labels == draw_labels(input_data.read_data_sets, 3)
+
+
+def test_own_arrays_are_converted_shuffled_and_batched_as_in_tensorflow():
+    images = np.random.RandomState(0).randint(256, size=[30, 4, 5, 1]) * 0.5
+    labels = np.arange(30) / 7
+
+    def read(data_set, **options):
+        data = data_set(images, labels, seed=2, **options)
+        batches = [data.next_batch(20) for _ in range(4)]
+        assert data.num_examples == 30 and data.epochs_completed == 2
+        return batches
+
+    batches = read(DataSet)
+    assert sorted(batches[0][1].tolist() + batches[1][1][:10].tolist()) == labels.tolist()
+    for image, label in zip(*batches[3]):
+        assert image.dtype == np.float32
+        np.testing.assert_allclose(image, images[round(label * 7)].ravel() / 255, rtol=1e-6)
+    unchanged = DataSet(images, labels, dtype=tf.uint8, reshape=False)
+    assert (unchanged.images == images).all() and (unchanged.next_batch(30, shuffle=False)[0] == images).all()
+    if tf.__version__.startswith("1."):
+        from tensorflow.contrib.learn.python.learn.datasets import mnist
+
+        for options in ({}, {"reshape": False}, {"dtype": tf.uint8}):
+            for ours, theirs in zip(read(DataSet, **options), read(mnist.DataSet, **options)):
+                for actual, expected in zip(ours, theirs):
+                    assert actual.dtype == expected.dtype and (actual == expected).all()
+
+
+def test_arrays_that_cannot_be_a_dataset_are_refused():
+    with pytest.raises(ValueError, match="3 images, but 2 labels"):
+        DataSet(np.zeros([3, 28, 28, 1]), np.zeros(2))
+    with pytest.raises(ValueError, match=r"\[3, 784\]: reshape=True needs \[N, height, width, 1\]"):
+        DataSet(np.zeros([3, 784]), np.zeros(3))
 
 
 @pytest.mark.parametrize(
