@@ -44,7 +44,7 @@ def use_onednn() -> None:
 def check_import(module: str) -> None:
     """Raises ImportError if this CPU lacks AVX instructions and a module cannot be imported without them.
 
-    Such an import kills the process. So a forked process tries it: the module may also be a build without AVX.
+    Such an import kills the process with SIGILL, so a forked process tries it first. A build without AVX is accepted.
     """
     if has_avx() or not hasattr(os, "fork"):
         return
@@ -68,9 +68,9 @@ def check_import(module: str) -> None:
 
 
 def _read_features() -> Dict[str, bool]:
-    """Returns what NumPy, which asks the CPU itself, knows about its instructions, by name.
+    """Returns for the name of each CPU feature that NumPy knows whether this CPU has it.
 
-    Emulators such as QEMU show another CPU's /proc/cpuinfo.
+    NumPy reads CPUID. /proc/cpuinfo would be wrong in an emulator such as QEMU, which shows the host's.
     """
     import numpy as np  # the commands' --help imports this module, and is quick without NumPy
 

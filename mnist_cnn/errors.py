@@ -21,7 +21,7 @@ class OtherData(InputError):
 
 
 class OtherClasses(InputError):
-    """The data have other classes than the network that is to go on training with them."""
+    """The classes of the data differ from those of the network that is to be fine-tuned on them."""
 
 
 class RunNotFound(InputError):
@@ -29,7 +29,7 @@ class RunNotFound(InputError):
 
 
 class NoDigitFound(InputError):
-    """The image can be read, but no digit stands out from its background, or what does may be none.
+    """No digit stands out from the image's background, or its probability is below the run's `min_probability`.
 
     `number` is the Number that was read with too little probability, or None.
     """

@@ -88,9 +88,9 @@ def fsync_path(path: Path) -> None:
 
 
 def tensorflow_path(path: Union[str, Path]) -> str:
-    """Returns a path as text that TensorFlow, which encodes it in UTF-8, converts to the file system's bytes.
+    """Returns the string by which TensorFlow finds a path.
 
-    Python's own text is another one where the encoding of the locale is not UTF-8.
+    TensorFlow encodes paths in UTF-8, and Python in the encoding of the locale, so the strings may differ.
 
     Raises:
       InputError: the bytes of the path are not UTF-8.

@@ -36,8 +36,8 @@ def _differentiate(conv2d: Any, gradient: Any) -> Tuple[Any, Any]:
     if not _has_fast_gradients(conv2d):
         return _differentiate_by_kernels(conv2d, gradient)
     strides = [1, 1, 1, 1]
-    turned = tf.transpose(tf.reverse(filters, axis=[0, 1]), [0, 1, 3, 2])
-    images_gradient = tf.nn.conv2d(gradient, turned, strides, padding="SAME")
+    flipped = tf.transpose(tf.reverse(filters, axis=[0, 1]), [0, 1, 3, 2])
+    images_gradient = tf.nn.conv2d(gradient, flipped, strides, padding="SAME")
     # The examples take the place of the channels, and the channels that of the examples.
     images_by_channel, gradient_filters = tf.transpose(images, [3, 1, 2, 0]), tf.transpose(gradient, [1, 2, 0, 3])
     height, width = filters.shape.as_list()[:2]

@@ -156,7 +156,7 @@ def read_data_sets(
 ) -> Datasets:
     """Loads MNIST from `train_dir`; downloads missing files into it.
 
-    Other data in MNIST's form, such as Fashion-MNIST, are read if all four files are in `train_dir`; a warning is
+    Other data in MNIST's format, such as Fashion-MNIST, are read if all four files are in `train_dir`; a warning is
     logged about them.
 
     Args:

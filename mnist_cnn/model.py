@@ -126,8 +126,8 @@ def loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Softmax cross-entropy, averaged over the batch.
 
     Args:
-      logits: float32 [N, 10].
-      labels: float32 [N, 10], one-hot.
+      logits: float32 [N, number of classes].
+      labels: float32 [N, number of classes], one-hot.
 
     Returns:
       cost: float32 [], in nats.
@@ -225,13 +225,13 @@ class Model(NamedTuple):
     """Tensors that `build_model` adds to a graph."""
 
     images: Tensor  # placeholder, float32 [None, 28, 28, 1] in [0, 1]
-    labels: Tensor  # placeholder, float32 [None, 10], one-hot
+    labels: Tensor  # placeholder, float32 [None, classes], one-hot
     keep_prob: Tensor  # float32 [] in (0, 1], the fraction of units that dropout keeps; defaults to 1 (no dropout)
-    logits: Tensor  # float32 [None, 10]
+    logits: Tensor  # float32 [None, classes]
     cost: Tensor  # float32 [], mean cross-entropy in nats
     train_op: Any  # operation that takes one step of Adam
-    predictions: Tensor  # int64 [None] in 0..9
-    probabilities: Tensor  # float32 [None, 10] in [0, 1]
+    predictions: Tensor  # int64 [None] in 0..classes - 1
+    probabilities: Tensor  # float32 [None, classes] in [0, 1]
     accuracy: Tensor  # float32 [] in [0, 1], of the images and labels that are fed
     global_step: Tensor  # variable, int64 [], the number of steps taken
     weights: Dict[str, Tensor]  # variables by name, in data-flow order
@@ -266,26 +266,16 @@ def build_model(
     """
     if model not in MODELS:
         raise InputError(f"unknown model {model!r}; choose from {', '.join(MODELS)}")
+    with_graph = "write `with tf.Graph().as_default(), tf.Session() as sess:` above build_model()"
     if tf.executing_eagerly():
-        raise RuntimeError(
-            "build_model() adds to a graph, and in TensorFlow 2 there is none by default; write "
-            "`with tf.Graph().as_default(), tf.Session() as sess:` above it, with `from mnist_cnn.tf1 import tf`"
-        )
+        raise RuntimeError(f"TensorFlow 2 has no default graph; {with_graph}, with tf from mnist_cnn.tf1")
     if tf.get_collection("mnist_cnn"):
-        raise RuntimeError(
-            "the default graph already contains a model (was the cell run twice?); write "
-            "`with tf.Graph().as_default(), tf.Session() as sess:` above build_model() to start a new graph"
-        )
+        raise RuntimeError(f"the default graph already contains a model (was the cell run twice?); {with_graph}")
     images = tf.placeholder(tf.float32, [None, 28, 28, 1], name="images")
     labels = tf.placeholder(tf.float32, [None, classes], name="labels")
     keep_prob = tf.placeholder_with_default(1.0, [], name="keep_prob")
-    global_step = create_variable(
-        0,
-        "global_step",
-        dtype=tf.int64,
-        trainable=False,
-        collections=[tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.GLOBAL_STEP],
-    )
+    collections = [tf.GraphKeys.GLOBAL_VARIABLES, tf.GraphKeys.GLOBAL_STEP]
+    global_step = create_variable(0, "global_step", dtype=tf.int64, trainable=False, collections=collections)
     noise = dropout_noise(tf.shape(images)[0], seed, global_step, model)
     weights = create_weights(seed, model, initial_weights, classes)
     with fast_convolution_gradients():

@@ -134,7 +134,7 @@ RECIPES: Dict[str, Recipe] = {
         drawn_images=0.2,
     ),
 }
-# For a network that is trained already, and goes on with other images: 400 steps, see data/mixing.py.
+# For fine-tuning a trained network on other images: one epoch of 400 steps (data/mixing.py).
 FINETUNE = replace(RECIPES["accurate"], epochs=1, batch_size=96, learning_rate=0.0003, plain_epochs=0)
 
 # The recipe that each network in model.MODELS was published with. Its keys are the names of the networks.

@@ -1,4 +1,4 @@
-"""The probability below which what was read is refused, because it may be something else."""
+"""The rejection threshold: the lowest probability at which a prediction is reported."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from mnist_cnn.evaluation import run_batches
 from mnist_cnn.model import Model
 
 MAX_REFUSED = 0.001  # fraction of the validation images
-MIN_IMAGES = 100  # fewer validation images cannot tell such a fraction
+MIN_IMAGES = 100  # with fewer validation images, this quantile cannot be estimated
 
 
 def find_min_probability(session: Any, model: Model, split: Split) -> float:

@@ -57,7 +57,7 @@ def get_gpus() -> List[str]:
 
 
 def make_gpus_deterministic() -> None:
-    """Makes results on GPUs repeat to the last bit. Call it before a graph is built; without a GPU it does nothing."""
+    """Makes GPU results reproducible bit for bit. Call it before building a graph; it does nothing without a GPU."""
     if get_gpus():
         os.environ["TF_DETERMINISTIC_OPS"] = "1"  # read by TensorFlow before 2.8
         import tensorflow

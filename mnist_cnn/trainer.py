@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Callable, Dict, List, Optional, Union
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from mnist_cnn.data.batching import iterate_batches
 from mnist_cnn.data.mnist import Dataset
 from mnist_cnn.errors import InputError, Stopped, TrainingFailed
 from mnist_cnn.evaluation import evaluate
-from mnist_cnn.model import Model, build_model
+from mnist_cnn.model import Model, build_model, inference
 from mnist_cnn.progress import make_bar, print_line
 from mnist_cnn.recipes import Recipe
 from mnist_cnn.refusal import find_min_probability
@@ -47,14 +47,14 @@ def train(
     len(dataset.train) // recipe.batch_size steps.
 
     Args:
-      dataset: a Dataset, from `load_mnist()` or `load_sample()`.
+      dataset: a Dataset, from `load_mnist()`, `load_folder()` or another function that loads data.
       run_dir: a new or empty directory; default: runs/<date-time>. With `resume`, the directory of the run; default:
         that of the latest unfinished run in runs/.
       recipe: "original", "fast", "accurate" or a Recipe; default: the resumed run's, otherwise the one that the
         model was published with.
       seed: an int in 0..2³²-1, which determines everything random; default: the resumed run's, otherwise 1.
       max_steps: upper limit on the number of steps. A run that it cuts short is not "completed".
-      model: "cnn" or "mlp"; default: the resumed run's, otherwise "cnn".
+      model: a name in MODELS; default: the resumed run's, otherwise "cnn".
       resume: continue from the latest undamaged checkpoint, bit-identical to an uninterrupted run.
       checkpoint_secs: seconds between checkpoints; a checkpoint is also written at the end of each epoch.
       mixed_precision: compute convolutions and matrix products in bfloat16.
@@ -62,8 +62,8 @@ def train(
 
     Returns:
       The content of the run's result.json: completed, dataset, model, steps, test_accuracy,
-      validation_accuracy (after the last finished epoch, or None), train_seconds (time in training steps),
-      checkpoint_seconds (time in checkpointing, for this process only), run_dir.
+      validation_accuracy (after the last finished epoch, or None), min_probability (see `refusal.py`), train_seconds
+      (time in training steps), checkpoint_seconds (time in checkpointing, for this process only), run_dir.
 
     Raises:
       InputError: an argument is out of its range or differs from the resumed run's, or `run_dir` cannot be
@@ -95,7 +95,7 @@ class Trainer:
         if config.recipe.batch_size > len(dataset.train):
             raise InputError(
                 f"batch_size is {config.recipe.batch_size}, and there are only {len(dataset.train):,} training images: "
-                "choose a smaller one (--batch-size)"
+                "choose a smaller batch size"
             )
         for name, split in ("validation", dataset.validation), ("test", dataset.test):
             if not len(split):
@@ -129,12 +129,11 @@ class Trainer:
         """Creates the session."""
         return new_session(self.config.mixed_precision)
 
-    def build_model(self) -> Model:
+    def build_model(self, inference: Callable[..., Any] = inference) -> Model:
         """Adds the network and its training to the current graph."""
-        recipe, seed = self.recipe, self.config.seed
-        betas, classes = (recipe.beta1, recipe.beta2), len(self.dataset.class_names)
-        options = recipe.initial_weights, recipe.weight_decay, betas
-        return build_model(self.config.model, self.learning_rate, seed, *options, classes=classes)
+        config, recipe, classes = self.config, self.recipe, len(self.dataset.class_names)
+        options = recipe.initial_weights, recipe.weight_decay, (recipe.beta1, recipe.beta2)
+        return build_model(config.model, self.learning_rate, config.seed, *options, inference, classes)
 
     def add_graph(self) -> None:
         self.learning_rate = tf.placeholder(tf.float32, [], "learning_rate")

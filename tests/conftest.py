@@ -74,7 +74,7 @@ def small(sample):
 
 @pytest.fixture(scope="session")
 def other_data(sample):
-    """Data in MNIST's form that are not MNIST: inverted digits. 600 and 100 images and labels, as four arrays."""
+    """Data in MNIST's format that are not MNIST: inverted digits. 600 and 100 images and labels, as four arrays."""
     train, test = sample.train, sample.test
     return 255 - train.images[:600, ..., 0], train.labels[:600], 255 - test.images[:100, ..., 0], test.labels[:100]
 

@@ -131,7 +131,7 @@ def test_a_moved_run_can_still_be_read(run, small, tmp_path):
         ("epochs", 0, "1 or more"),
         ("epochs", 1.5, "whole number"),
         ("batch_size", 0, "1 or more"),
-        ("batch_size", 301, r"only 300 training images: choose a smaller one \(--batch-size\)"),
+        ("batch_size", 301, r"only 300 training images: choose a smaller batch size"),
         ("learning_rate", 0.0, "above 0"),
         ("learning_rate", float("nan"), "finite"),
         ("learning_rate", float("inf"), "finite"),

@@ -12,7 +12,7 @@ from mnist_cnn.errors import DataNotFound, InputError
 if TYPE_CHECKING:
     from mnist_cnn.data.mnist import Dataset
 
-# The forms of data that are not MNIST, by the name of the Dataset.
+# The formats of data that are not MNIST, by the name of the Dataset.
 OWN_DATA = {"csv": "the CSV files", "folder": "the pictures", "idx": "the IDX files", "npz": "the arrays"}
 
 
@@ -101,7 +101,7 @@ def load_mixed_dataset(
     own, mixed = _load_and_mix(name, data_dir, mirror, init_from, mix, batch_size, seed, preparation)
     source = f"{OWN_DATA[name]} in {own.folder}" if name in OWN_DATA else name
     others = f", mixed with those of {mixed.mixed_with}" if mix else ""
-    print_status(f"NOTICE: going on from {init_from} with {len(own.train):,} training images, {source}{others}")
+    print_status(f"NOTICE: fine-tuning {init_from} on {len(own.train):,} training images, {source}{others}")
     return mixed
 
 
@@ -138,7 +138,7 @@ def _load_base(config: Dict[str, Any], mirror: Optional[str]) -> "Dataset":
 
     saved, preparation = config["dataset"], read_preparation(config)
     name, folder = saved["name"], saved.get("folder")
-    if "mix" in saved:  # the run went on from another one itself
+    if "mix" in saved:  # the run is a fine-tuned one itself
         _, recipe, seed = recipe_from_config(config)
         options = recipe.batch_size, seed, preparation
         return _load_and_mix(name, folder, mirror, config.get("init_from"), saved["mix"], *options)[1]

@@ -17,7 +17,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     parser.add_argument(
         "--dataset",
         choices=["mnist", "sample", *OWN_DATA],
-        help="measure it on these test images: mnist, the sample, or data in --data-dir in one of train.py's forms "
+        help="measure it on these test images: mnist, the sample, or data in --data-dir in one of train.py's formats "
         "(default: the dataset that the run was trained on)",
     )
     parser.run(print_accuracy, argv=argv)

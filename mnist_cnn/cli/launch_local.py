@@ -48,7 +48,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     )
     parser.add_argument("--workers", metavar="N", type=int, default=2, help="workers, chief included (default: 2)")
     parser.add_argument("--ps", metavar="N", type=int, default=0, help="parameter servers (default: 0)")
-    parser.add_argument("flags", metavar="-- ...", nargs="*", help="flags of the train command")
+    parser.add_argument("flags", metavar="TRAIN_FLAG", nargs="*", help="after --, the flags of the train command")
     parser.run(launch, argv=argv)
 
 

@@ -90,7 +90,7 @@ def predict_images(args: argparse.Namespace) -> None:
 
 
 def predict_csv(args: argparse.Namespace) -> None:
-    """Prints the class of each image of a CSV file, in the form of a submission to Kaggle's Digit Recognizer."""
+    """Prints the class of each image of a CSV file, in the format of a submission to Kaggle's Digit Recognizer."""
     from mnist_cnn.data.csv_data import read_csv
     from mnist_cnn.run_dir import directory
 

@@ -39,7 +39,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         "--dataset",
         choices=["auto", "mnist", "sample", *OWN_DATA],
         default="auto",
-        help="as for train.py (default: auto: mnist, or the sample if MNIST cannot be had)",
+        help="as for train.py (default: auto: mnist, or the sample if MNIST can be neither found nor downloaded)",
     )
     add("--model", choices=list(DEFAULT_RECIPES), default="cnn", help="the network (default: cnn)")
     add("--recipe", choices=list(RECIPES), default="original", help="the recipe (default: original)")

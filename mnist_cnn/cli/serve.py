@@ -64,13 +64,13 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     add(
         "--collect",
         metavar="DIR",
-        help="let the page's visitors say what a drawing is that was misread, and save it as DIR/CLASS/TIME.png, for "
-        "train.py --init-from RUN --dataset folder --data-dir DIR",
+        help="let visitors correct misread drawings, and save these as DIR/CLASS/TIME.png, for train.py --init-from "
+        "RUN --dataset folder --data-dir DIR",
     )
     add(
         "--collect-from-anyone",
         action="store_true",
-        help="with --collect: allow a --host, and a name in the page's URL, that are not this machine's own",
+        help="with --collect: also accept corrections from other machines, at any --host and under any host name",
     )
     parser.run(serve, HINTS, argv)
 

@@ -64,7 +64,7 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         help="original: as published; fast: the published accuracy in the least time; accurate: the highest accuracy "
         "in the published number of epochs (default: original; with --init-from, a short recipe of its own)",
     )
-    add("--epochs", metavar="N", type=int, help="passes over the data (default: the recipe's, 15 as published)")
+    add("--epochs", metavar="N", type=int, help="number of epochs (default: the recipe's, 15 as published)")
     add("--batch-size", metavar="N", type=int, help="images per step (default: the recipe's, 100 as published)")
     add(
         "--learning-rate",
@@ -81,14 +81,14 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     add(
         "--init-from",
         metavar="RUN",
-        help="start from the weights of a run, to teach it the pictures of --dataset and --data-dir, in 400 steps",
+        help="fine-tune the weights of a run on the pictures of --dataset and --data-dir, in 400 steps",
     )
     add(
         "--mix",
         metavar="P",
         type=float,
-        help="with --init-from, the fraction of the training images that come from the data of RUN, so that it forgets "
-        "nothing; 0 allows other classes, with a new last layer (default: 0.9)",
+        help="with --init-from, the fraction of the training images that come from the data of RUN, to keep the "
+        "accuracy on these; 0 allows other classes, with a new last layer (default: 0.9)",
     )
     add("--seed", metavar="N", type=int, help="random seed (default: 1)")
     add(
@@ -122,9 +122,9 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
         "--cluster",
         choices=["tf-config", "auto", "slurm", "kubernetes"],
         default="tf-config",
-        help="what tells this process which task of a cluster it is. tf-config: $TF_CONFIG, where it is set; slurm: "
-        "the variables of a step of srun; kubernetes: those of an Indexed Job's pod; auto: the first of these that is "
-        "there (default: tf-config)",
+        help="where this process finds its task in a cluster. tf-config: $TF_CONFIG, if it is set; slurm: the "
+        "variables of a step of srun; kubernetes: those of an Indexed Job's pod; auto: the first of these that is set "
+        "(default: tf-config)",
     )
     add(
         "--cluster-port",
@@ -176,9 +176,9 @@ def train(args: argparse.Namespace) -> None:
     if args.preparation and name != "folder":
         raise InputError("--preparation is for pictures: add --dataset folder")
     if args.mix is not None and not config.init_from:
-        raise InputError("--mix is the share of another run's data: name the run with --init-from")
+        raise InputError("--mix is the fraction of another run's data: name the run with --init-from")
     if config.init_from and name == "auto":
-        raise InputError("--init-from goes on with other data: name them with --dataset and --data-dir")
+        raise InputError("--init-from needs the new data: name them with --dataset and --data-dir")
     if config.init_from:
         options = config.mix, config.recipe.batch_size, config.seed, preparation if config.resume else args.preparation
         load = partial(load_mixed_dataset, name, data_dir, args.mirror, config.init_from, *options)

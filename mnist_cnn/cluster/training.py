@@ -27,13 +27,13 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set, TextIO, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, TextIO, Tuple
 
 from mnist_cnn import __version__
 from mnist_cnn.cluster.tf_config import Task
 from mnist_cnn.data.mnist import Dataset
 from mnist_cnn.errors import InputError, TrainingFailed
-from mnist_cnn.model import Model, build_model, inference
+from mnist_cnn.model import Model, inference
 from mnist_cnn.run_dir import checkpoints, directory
 from mnist_cnn.run_dir.config import RunConfig
 from mnist_cnn.tf1 import new_session, tf
@@ -155,22 +155,13 @@ class _ClusterTrainer(Trainer):
     def new_session(self) -> Any:
         return new_session(self.config.mixed_precision, self._server.target)
 
-    def build_model(self) -> Model:
+    def build_model(self, inference: Callable[..., Any] = inference) -> Model:
         # Variables are placed on the parameter servers. The setter is None if there are none.
         setter = tf.train.replica_device_setter(
             cluster=self._task.cluster, worker_device=self._task.device, ps_device="/job:ps"
         )
         with tf.device(setter or self._task.device):
-            return build_model(
-                self.config.model,
-                self.learning_rate,
-                self.config.seed,
-                self.recipe.initial_weights,
-                self.recipe.weight_decay,
-                (self.recipe.beta1, self.recipe.beta2),
-                partial(_sharded_inference, self._task.replicas),
-                len(self.dataset.class_names),
-            )
+            return super().build_model(partial(_sharded_inference, self._task.replicas))
 
 
 def _sharded_inference(

@@ -13,7 +13,7 @@ def augment(images: np.ndarray, augmentation: Augmentation, seed: int, step: int
     """Applies a random affine transform to each image, deterministic in (seed, step).
 
     Rotates, scales, shears and shifts, with bilinear interpolation and zero padding. Before that, it changes the
-    stroke width of a fraction of the images by one pixel.
+    stroke width of a fraction of the images by one or two pixels.
 
     Args:
       images: uint8 [n, 28, 28, 1] in 0..255.

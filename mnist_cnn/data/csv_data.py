@@ -18,7 +18,7 @@ from mnist_cnn.errors import DataNotFound, InputError
 
 NUM_PIXELS = 28 * 28
 MAX_ROWS = 200_000
-TEST_SHARE = 1 / 6  # of the images, where no file has test images: MNIST's share, rounded
+TEST_FRACTION = 1 / 6  # of the images, where no file has test images: MNIST's fraction, rounded
 _ROWS_AT_ONCE = 1000
 _MAX_LINE = 2**14  # bytes: a header has names such as pixel783
 _SUFFIXES = (".csv", ".csv.gz", ".csv.zip")
@@ -40,8 +40,8 @@ def load_csv(data_dir: Union[str, Path], validation_size: Optional[int] = None) 
     Raises:
       DataNotFound: there is no such file.
       InputError: a file cannot be read, a line has too few or too many values or one that is not in 0..255, there are
-        more than MAX_ROWS lines, the path begins with the home directory of an unknown user, or the data are unfit (see
-        `make_dataset`).
+        more than MAX_ROWS lines, the path begins with the home directory of an unknown user, or the data are invalid
+        (see `make_dataset`).
     """
     path = get_data_dir(Path(data_dir))
     files = _find_files(path)
@@ -50,8 +50,8 @@ def load_csv(data_dir: Union[str, Path], validation_size: Optional[int] = None) 
         raise InputError(f"{files['train']}: its lines have {NUM_PIXELS} values, and no label before them")
     test_images, test_labels = read_csv(files["test"]) if "test" in files else (images, None)
     if test_labels is None:
-        order, shares = order_by_pixels(images, labels)
-        test = np.sort(order[: max(1, np.searchsorted(shares, TEST_SHARE))])
+        order, fractions = order_by_pixels(images, labels)
+        test = np.sort(order[: max(1, np.searchsorted(fractions, TEST_FRACTION))])
         test_images, test_labels = images[test], labels[test]
         images, labels = np.delete(images, test, 0), np.delete(labels, test)
     return make_dataset("csv", path, images, labels, test_images, test_labels, validation_size)

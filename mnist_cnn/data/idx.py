@@ -121,7 +121,7 @@ def read_idx(file: BinaryIO, source: str, rank: int, max_size: int = MAX_SIZE) -
 
 def max_compressed_size(size: int) -> int:
     """Returns an upper limit for the bytes of a gzip file whose content has `size` bytes."""
-    # Stored gzip blocks are the longest form: 5 bytes for each 16 KB or more.
+    # Stored gzip blocks are the longest format: 5 bytes for each 16 KB or more.
     return size * 101 // 100 + 1024
 
 

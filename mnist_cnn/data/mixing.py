@@ -1,4 +1,4 @@
-"""Mixes data of one's own with the data that a run was trained on, to go on training that run without forgetting."""
+"""Mixes data of one's own with the data that a run was trained on, for fine-tuning that limits forgetting."""
 
 from dataclasses import replace
 
@@ -7,10 +7,10 @@ import numpy as np
 from mnist_cnn.data.mnist import Dataset, Split
 from mnist_cnn.errors import InputError, OtherClasses
 
-NUM_STEPS = 400  # of the recipe "finetune"; of 100 or 10 pictures, each is seen some 200 or 2,000 times
+NUM_STEPS = 400  # of recipes.FINETUNE
 
 
-def mix_datasets(own: Dataset, base: Dataset, share: float, size: int, seed: int) -> Dataset:
+def mix_datasets(own: Dataset, base: Dataset, fraction: float, size: int, seed: int) -> Dataset:
     """Makes a training split of two datasets with the same classes, deterministic in the arguments.
 
     Each of the own training images occurs equally often, or once more than others. The images of `base` are a random
@@ -19,7 +19,7 @@ def mix_datasets(own: Dataset, base: Dataset, share: float, size: int, seed: int
 
     Args:
       own, base: the datasets.
-      share: fraction of the training images that come from `base`, at least 0 and below 1.
+      fraction: the part of the training images that come from `base`, at least 0 and below 1.
       size: the number of training images.
       seed: an int in 0..2³²-1.
 
@@ -32,7 +32,7 @@ def mix_datasets(own: Dataset, base: Dataset, share: float, size: int, seed: int
     if not len(own.train):
         raise InputError(f"{own.folder} contains no training picture that can be read")
     random = np.random.RandomState([seed, 0, 2**31 + 3])
-    num_base = int(round(share * size))
+    num_base = int(round(fraction * size))
     chosen_own = np.resize(random.permutation(len(own.train)), size - num_base)
     chosen_base = np.resize(random.permutation(len(base.train)), num_base)
     train = _join(_choose(own.train, chosen_own), _choose(base.train, chosen_base))

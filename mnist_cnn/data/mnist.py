@@ -47,7 +47,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Three splits, and the `name` under which results record the dataset: "mnist", "sample" or one of FORMS."""
+    """Three splits, and the `name` under which results record the dataset: "mnist", "sample" or one of FORMATS."""
 
     name: str
     train: Split

@@ -1,4 +1,4 @@
-"""Data of one's own in the forms IDX and npz; what all forms have in common. The CSV form is in csv_data.py.
+"""Data of one's own in the formats IDX and npz; what all formats have in common. CSV is read by csv_data.py.
 
 Images are 28 x 28, white on black as MNIST's. The classes are those of the labels, which must be 0, 1, 2 and so on
 without gaps.
@@ -27,7 +27,7 @@ from mnist_cnn.data.mnist import (
 from mnist_cnn.data.npz import read_npz
 from mnist_cnn.errors import DataNotFound, IncompleteData, InputError
 
-FORMS = "csv", "folder", "idx", "npz"  # names of Datasets
+FORMATS = "csv", "folder", "idx", "npz"  # names of Datasets
 MIN_TRAINING_IMAGES = 12  # of which one is for validation
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ EMNIST_CLASSES = {
 def load_idx(data_dir: Union[str, Path], validation_size: Optional[int] = None) -> Dataset:
     """Loads four IDX files of 28 x 28 images, such as those of Fashion-MNIST or of one of EMNIST's datasets.
 
-    EMNIST's files, named emnist-*, hold their images transposed: these are turned, and a warning is logged.
+    EMNIST's files, named emnist-*, hold their images transposed: these are transposed back, and a warning is logged.
 
     Args:
       data_dir: the folder of the files, with the names of MNIST's or EMNIST's, compressed (.gz) or not.
@@ -62,7 +62,7 @@ def load_idx(data_dir: Union[str, Path], validation_size: Optional[int] = None) 
       DataNotFound: none of the files is there.
       IncompleteData: only some of them are.
       InputError: a file is damaged, images are not 28 x 28, the folder begins with the home directory of an unknown
-        user, or the data are unfit (see `make_dataset`).
+        user, or the data are invalid (see `make_dataset`).
     """
     folder = get_data_dir(Path(data_dir))
     found, emnist = find_files(folder), None
@@ -76,7 +76,7 @@ def load_idx(data_dir: Union[str, Path], validation_size: Optional[int] = None) 
         read_file(found[name], read_idx, len(IDX_FILES[name].shape)) for name in IDX_FILES
     ]
     if emnist:
-        logger.warning("EMNIST's files hold their images transposed: they are turned")
+        logger.warning("EMNIST's files hold their images transposed: they are transposed back")
         images, test_images = images.swapaxes(1, 2), test_images.swapaxes(1, 2)
     return make_dataset(
         "idx", folder, images, labels, test_images, test_labels, validation_size, EMNIST_CLASSES.get(emnist or "")
@@ -112,7 +112,7 @@ def load_npz(data_dir: Union[str, Path], validation_size: Optional[int] = None) 
     Raises:
       DataNotFound: there is no such file.
       InputError: it is damaged, its arrays are not images [N, 28, 28] and labels [N] or [N, 1], all of whole numbers,
-        its path begins with the home directory of an unknown user, or the data are unfit (see `make_dataset`).
+        its path begins with the home directory of an unknown user, or the data are invalid (see `make_dataset`).
     """
     path = find_only_file(get_data_dir(Path(data_dir)), ".npz")
     images, labels, test_images, test_labels = read_npz(path, ["x_train", "y_train", "x_test", "y_test"], "ui").values()
@@ -218,14 +218,14 @@ def order_by_pixels(images: np.ndarray, labels: np.ndarray) -> Tuple[np.ndarray,
 
     Returns:
       indices: those of the images, without the last image of each class: it is for training.
-      shares: float64, the hashes of these images as fractions in [0, 1), which ascend.
+      fractions: float64, the hashes of these images, mapped to [0, 1), which ascend.
     """
     digests = (hashlib.sha256(image.tobytes()).digest() for image in images)
-    shares = np.array([int.from_bytes(digest[:4], "big") / 2**32 for digest in digests])
-    descending = np.argsort(shares, kind="stable")[::-1]
+    fractions = np.array([int.from_bytes(digest[:4], "big") / 2**32 for digest in digests])
+    descending = np.argsort(fractions, kind="stable")[::-1]
     _, last = np.unique(labels[descending], return_index=True)
     order = np.delete(descending, last)[::-1]
-    return order, shares[order]
+    return order, fractions[order]
 
 
 def _number_labels(path: Path, labels: np.ndarray, test_labels: np.ndarray) -> Tuple[np.ndarray, np.ndarray, List[int]]:

@@ -1,4 +1,4 @@
-"""The form in which `predict --json` and the server give a number that was read."""
+"""The format in which `predict --json` and the server give a number that was read."""
 
 from typing import Any, Dict, Optional
 

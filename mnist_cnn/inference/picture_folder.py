@@ -17,7 +17,7 @@ from mnist_cnn.files import atomic_write
 from mnist_cnn.inference.preprocessing import PREPARATIONS
 from mnist_cnn.progress import make_bar
 
-TEST_SHARE, VALIDATION_SHARE = 1 / 6, 1 / 12  # MNIST's, rounded
+TEST_FRACTION, VALIDATION_FRACTION = 1 / 6, 1 / 12  # MNIST's, rounded
 MAX_UNREADABLE = 0.05  # of the pictures
 MAX_PICTURES = 200_000
 _MAX_FILE_SIZE = 150 * 10**6  # bytes, as in image_io
@@ -48,7 +48,7 @@ def load_folder(
       data_dir: the folder.
       preparation: "digit", dark or light strokes on a background, which become an image as MNIST's (see `prepare`);
         or "resize", the whole picture in grey, scaled to 28 x 28 pixels.
-      class_names: the classes of a network that goes on training with these pictures. There may be pictures of some of
+      class_names: the classes of a network that is fine-tuned on these pictures. There may be pictures of some of
         them alone; without pictures in a folder `test`, all are training pictures.
 
     Returns:
@@ -58,7 +58,7 @@ def load_folder(
       DataNotFound: there is no such folder, or it contains no folder with a picture.
       OtherClasses: a folder has the name of none of `class_names`.
       InputError: more than MAX_UNREADABLE of the pictures cannot be read, a class has no picture, there are fewer than
-        2 or more than MAX_CLASSES classes or more than MAX_PICTURES pictures, the data are unfit (`make_dataset`), or
+        2 or more than MAX_CLASSES classes or more than MAX_PICTURES pictures, the data are invalid (`make_dataset`), or
         the folder begins with the home directory of an unknown user.
     """
     if preparation not in PREPARATIONS:
@@ -68,15 +68,15 @@ def load_folder(
     images, digests = _prepare_pictures(folder, pictures, preparation)
     labels = np.array([picture.label for picture in pictures])
     is_readable = np.array([image is not None for image in images])
-    shares = np.array([int.from_bytes(digest[:4], "big") / 2**32 for digest in digests])
+    fractions = np.array([int.from_bytes(digest[:4], "big") / 2**32 for digest in digests])
     is_test = np.array([picture.is_test for picture in pictures])
     if class_names is None and not is_test.any():
-        is_test = shares < TEST_SHARE
-        if not is_test[is_readable].any():  # of a few pictures, none may have such a share
-            is_test[np.argmin(np.where(is_readable, shares, 2))] = True
-    is_validation = ~is_test & (shares >= 1 - VALIDATION_SHARE) & (class_names is None)
+        is_test = fractions < TEST_FRACTION
+        if not is_test[is_readable].any():  # of a few pictures, none may have such a hash
+            is_test[np.argmin(np.where(is_readable, fractions, 2))] = True
+    is_validation = ~is_test & (fractions >= 1 - VALIDATION_FRACTION) & (class_names is None)
     if class_names is None and not is_validation[is_readable].any():
-        is_validation[np.argmax(np.where(is_readable & ~is_test, shares, -1))] = True
+        is_validation[np.argmax(np.where(is_readable & ~is_test, fractions, -1))] = True
     pixels = np.stack([np.zeros([28, 28], np.uint8) if image is None else image for image in images])
     train = np.flatnonzero(is_readable & ~is_test)
     train = train[np.argsort(~is_validation[train], kind="stable")]  # the validation split comes first

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 
 from mnist_cnn import published
-from mnist_cnn.data.own_data import FORMS
+from mnist_cnn.data.own_data import FORMATS
 from mnist_cnn.recipes import Recipe
 from mnist_cnn.run_dir.reproduction import SeedResult, split_deviation
 
@@ -206,14 +206,14 @@ def _fill_template(
 
 def find_published_costs(dataset: str, model: str, recipe: Recipe) -> Optional[List[float]]:
     """Returns the published cost of each epoch, or None where there is none to compare with."""
-    return published.COSTS.get(model) if dataset not in FORMS and recipe.has_comparable_costs else None
+    return published.COSTS.get(model) if dataset not in FORMATS and recipe.has_comparable_costs else None
 
 
 def _compare(dataset: str, model: str, recipe: Recipe) -> str:
     """Compares with the published run, where there is one."""
     if dataset == "sample":
         return "These are digits of the sample: the accuracy is not comparable with one on MNIST."
-    if dataset in FORMS:
+    if dataset in FORMATS:
         return "These images are not MNIST: the accuracy is not comparable with one on MNIST."
     accuracy = published.ACCURACY.get(model)
     sentences = [f"The published accuracy of this network on MNIST is {accuracy:.4f}."] if accuracy else []

@@ -123,7 +123,7 @@ def test_every_way_of_importing_mnist_gives_the_same_module(run_tutorial, tmp_pa
     assert done.stdout == "['mnist_cnn.input_data'] 1 784 __main__\n", done.stderr
 
 
-# As scripts read other files in MNIST's form, such as EMNIST, and put their own arrays into batches.
+# As scripts read other files in MNIST's format, such as EMNIST, and put their own arrays into batches.
 OWN_FILES = """
 import sys
 import tensorflow as tf

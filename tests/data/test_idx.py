@@ -1,4 +1,4 @@
-"""Other data in MNIST's form, and the names under which the four files are found."""
+"""Other data in MNIST's format, and the names under which the four files are found."""
 
 import gzip
 import struct

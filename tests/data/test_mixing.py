@@ -22,7 +22,7 @@ def make_own(sample, size, test_size=0):
 
 def test_each_own_image_occurs_equally_often_beside_the_share_of_the_others(sample):
     own = make_own(sample, 7)
-    mixed = mix_datasets(own, sample, share=0.25, size=1000, seed=1)
+    mixed = mix_datasets(own, sample, fraction=0.25, size=1000, seed=1)
     assert len(mixed.train) == 1000 and mixed.mixed_with == "sample" and mixed.folder == "/own"
     counts = Counter(image.tobytes() for image in mixed.train.images)
     own_counts = [counts.pop(image.tobytes()) for image in own.train.images]

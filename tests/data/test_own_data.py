@@ -1,4 +1,4 @@
-"""Data of one's own in the forms IDX, npz and CSV: what is read, and what each error and warning says."""
+"""Data of one's own in the formats IDX, npz and CSV: what is read, and what each error and warning says."""
 
 import codecs
 import gzip

@@ -142,8 +142,8 @@ def test_every_flag_in_the_documentation_exists():
     sources = [*(ROOT / "mnist_cnn" / "cli").glob("*.py"), ROOT / "benchmarks" / "benchmark.py"]
     defined = set(re.findall(r'"(--[a-z0-9-]+)"', "".join(path.read_text(encoding="utf-8") for path in sources)))
     of_other_programs = {"--all-files", "--bind", "--data-binary", "--logdir", "--preload", "--workers"}
-    of_other_programs |= {"--jobid", "--nodelist", "--nodes", "--ntasks", "--overlap"}  # srun's
-    to_be_added = {"--beta1"}  # the example in docs/recipes.md
+    of_other_programs |= {"--jobid", "--kill-on-bad-exit", "--nodelist", "--nodes", "--ntasks", "--overlap"}  # srun's
+    to_be_added = {"--epsilon"}  # the example in docs/recipes.md
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", read_english() + read("README.ko.md")))
     assert len(named) > 20
     assert named - defined - of_other_programs - to_be_added - {"--help"} == set()

@@ -1,4 +1,4 @@
-"""A trained network is taught further pictures: `train.py --init-from`."""
+"""Fine-tuning: `train.py --init-from`."""
 
 import json
 
@@ -45,7 +45,7 @@ def test_ten_drawings_teach_a_way_to_write_a_digit_and_nothing_is_forgotten(
     flags = "--init-from", fast_run, "--dataset", "folder", "--data-dir", drawings
     done = script("train.py", *flags, "--run-dir", "taught", **variables)
     assert done.returncode == 0, done.stderr
-    assert f"going on from {fast_run} with 10 training images" in done.stderr
+    assert f"fine-tuning {fast_run} on 10 training images" in done.stderr
     with Classifier.load(tmp_path / "taught") as classifier:
         assert (classifier.predict(others).classes == 7).all()
 
@@ -73,7 +73,7 @@ def test_a_taught_run_is_taught_again_with_all_that_it_was_trained_on(fast_run, 
     Image.open(str(drawings / "7" / "0.png")).rotate(180).save(str(tmp_path / "other hand" / "1" / "0.png"))
     second = "--init-from", "first", "--dataset", "folder", "--data-dir", "other hand", "--run-dir", "second"
     done = script("train.py", *second, "--max-steps", 1, **variables)
-    assert "going on from first with 1 training images, the pictures in " in done.stderr, done.stderr
+    assert "fine-tuning first on 1 training images, the pictures in " in done.stderr, done.stderr
     assert "other hand, mixed with those of mnist" in done.stderr
     assert float(done.stdout.split()[-1]) == pytest.approx(
         json.loads((fast_run / "result.json").read_text())["test_accuracy"], abs=0.01

@@ -126,6 +126,11 @@ def test_no_module_imports_itself_through_others():
     assert "mnist_cnn.model" in graph["mnist_cnn.trainer"]  # the graph has edges
 
 
+def test_the_core_has_fewer_than_900_lines():
+    core = ["model.py", "trainer.py", "recipes.py", "evaluation.py", "tf1.py"]
+    assert sum(len((ROOT / "mnist_cnn" / name).read_text(encoding="utf-8").splitlines()) for name in core) < 900
+
+
 ABOVE_ALL = {"mnist_cnn.__main__": "cli", "mnist_cnn.tutorial": "compat"}  # what people start, and its folder
 
 

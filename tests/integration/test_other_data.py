@@ -1,4 +1,4 @@
-"""A run on other data in MNIST's form, through every command that reads the data."""
+"""A run on other data in MNIST's format, through every command that reads the data."""
 
 import json
 import re
