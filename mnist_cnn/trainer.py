@@ -37,7 +37,7 @@ def train(
     model: Optional[str] = None,
     resume: bool = False,
     checkpoint_secs: float = 30,
-    mixed_precision: bool = False,
+    mixed_precision: Optional[bool] = None,
     replay: Optional[int] = None,
 ) -> Dict[str, Any]:
     """Trains a network on a Dataset and writes a run directory.
@@ -57,7 +57,7 @@ def train(
       model: a name in MODELS; default: the resumed run's, otherwise "cnn".
       resume: continue from the latest undamaged checkpoint, bit-identical to an uninterrupted run.
       checkpoint_secs: seconds between checkpoints; a checkpoint is also written at the end of each epoch.
-      mixed_precision: compute convolutions and matrix products in bfloat16.
+      mixed_precision: compute convolutions and matrix products in bfloat16; default: the resumed run's, or False.
       replay: the number of snapshots of the weights to keep, 3 to 100, for the page's replay of the training.
 
     Returns:
@@ -169,12 +169,13 @@ class Trainer:
             if self.config.init_from:
                 checkpoints.restore_weights(self.session, self.model.weights, self.config.init_from, self.dataset)
         try:
-            with contextlib.suppress(FileNotFoundError):
-                (run_dir / "result.json").unlink()
             directory.write_json(run_dir, "config.json", config)
             directory.write_history(run_dir, self.state.history)
             if self.saved_step is None:
                 self.save()
+            if self.state.step < self.last_step:  # otherwise it is replaced by the same result
+                with contextlib.suppress(FileNotFoundError):
+                    (run_dir / "result.json").unlink()
             self.summaries.start(self.state.step)
         except OSError as error:
             raise TrainingFailed(f"the run cannot be saved, so it does not start: {error}") from error

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import re
 import shutil
 import time
 from pathlib import Path
@@ -63,7 +64,7 @@ def parse_seeds(text: str) -> List[int]:
     seeds = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not (first.isdigit() and (last.isdigit() or not dash)):
+        if not (re.fullmatch("[0-9]+", first) and re.fullmatch("[0-9]+", last if dash else first)):
             raise InputError(f"--seeds {text}: it must be a list such as 1-20 or 1,3,7-9")
         check_int("--seeds", int(first), 0, MAX_SEED)
         check_int("--seeds", int(last or first), int(first), min(int(first) + 9999, MAX_SEED))

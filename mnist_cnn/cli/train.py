@@ -116,7 +116,14 @@ def main(argv: Optional[List[str]] = None, prog: Optional[str] = None) -> None:
     add(
         "--mixed-precision",
         action="store_true",
+        default=None,
         help="bfloat16 mixed precision; needs TensorFlow 2 and a CPU with bfloat16",
+    )
+    add(
+        "--no-mixed-precision",
+        action="store_false",
+        dest="mixed_precision",
+        help="with --resume: continue a run of mixed precision without it",
     )
     add(
         "--cluster",

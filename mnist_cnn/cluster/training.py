@@ -19,6 +19,7 @@ heartbeats in daemon threads, and a watchdog ends the process if the main thread
 import contextlib
 import json
 import logging
+import math
 import os
 import socket
 import sys
@@ -32,14 +33,16 @@ from typing import Any, Callable, Dict, List, Optional, Set, TextIO, Tuple
 from mnist_cnn import __version__
 from mnist_cnn.cluster.tf_config import Task
 from mnist_cnn.data.mnist import Dataset
-from mnist_cnn.errors import InputError, TrainingFailed
+from mnist_cnn.errors import InputError, Stopped, TrainingFailed
 from mnist_cnn.model import Model, inference
 from mnist_cnn.run_dir import checkpoints, directory
 from mnist_cnn.run_dir.config import RunConfig
+from mnist_cnn.run_dir.signals import GracefulShutdown
 from mnist_cnn.tf1 import new_session, tf
 from mnist_cnn.trainer import Trainer
 
 HEARTBEAT_SECS = 0.5
+SAVE_SECS = 8  # a scheduler stops all tasks at once: so long, the chief still needs the others for its step
 DONE, FAILED = -1, -2  # final values of the heartbeat variable
 SESSION_CLOSE_SECS = 31  # TensorFlow takes 30 s to close a session with a task that does not respond
 MAX_LOSSES_WITHOUT_PROGRESS = 3  # consecutive lost connections without a new checkpoint between them
@@ -65,15 +68,20 @@ def run_worker(task: Task, timeout: float) -> None:
     Raises:
       InputError: the task's port is in use.
       TrainingFailed: the chief sent no heartbeat for `timeout` seconds, or ended with an error.
+      Stopped: SIGINT, SIGTERM or SIGHUP was received, and the chief did not end within SAVE_SECS.
     """
     server = _start_server(task, timeout)
-    with tf.Graph().as_default(), _heartbeat_session(server, task) as session:
+    with tf.Graph().as_default(), _heartbeat_session(server, task) as session, GracefulShutdown() as shutdown:
         fingerprint, heartbeat = _heartbeat_variables(task)
         session.run(fingerprint.initializer)
         session.run(heartbeat.initializer)
-        latest, changed_at = 0, time.monotonic()
+        latest, changed_at, stop_at = 0, time.monotonic(), math.inf
         while latest != DONE:
             time.sleep(HEARTBEAT_SECS)
+            if shutdown.signum:
+                stop_at = min(stop_at, time.monotonic() + SAVE_SECS)
+            if time.monotonic() > stop_at:
+                raise Stopped(shutdown.signum)
             value = session.run(heartbeat)
             if value == FAILED:
                 raise TrainingFailed(f"{task.chief} ended with an error")
@@ -277,6 +285,7 @@ class _PeerMonitor:
 
 
 def _start_server(task: Task, timeout: float) -> Any:
+    _bypass_proxies(task)
     try:
         # gRPC logs a message of its own if the port is in use, therefore it is checked first.
         with socket.socket() as probe:
@@ -288,6 +297,14 @@ def _start_server(task: Task, timeout: float) -> Any:
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise InputError(f"{task} cannot listen on this port ({reason})") from error
+
+
+def _bypass_proxies(task: Task) -> None:
+    """Makes gRPC connect to the other tasks directly where an environment variable such as http_proxy is set."""
+    hosts = {peer.address.rsplit(":", 1)[0].strip("[]") for peer in task.all_tasks}
+    for name in ("no_grpc_proxy", "no_proxy"):  # gRPC reads the second one if the first one is not set
+        before = os.environ.get(name) or os.environ.get(name.upper())
+        os.environ[name] = ",".join(sorted(hosts) + ([before] if before else []))
 
 
 def _heartbeat_session(server: Any, *tasks: Task, timeout: float = 0.0) -> Any:

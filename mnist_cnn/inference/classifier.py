@@ -1,6 +1,7 @@
 """Inference on a trained model, and SavedModel export."""
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -97,7 +98,11 @@ class Classifier:
                 "probabilities": tf.nn.softmax(self.logits, name="probabilities"),
             },
         )
-        checkpoints.restore(session, checkpoints.make_saver(), str(network.checkpoint))
+        restore = functools.partial(checkpoints.restore, session, checkpoints.make_saver())
+        if network.run_dir:
+            checkpoints.restore_latest(restore, network.run_dir, str(network.checkpoint))
+        else:
+            restore(str(network.checkpoint))
 
     @classmethod
     def load(cls, folder: Union[str, Path]) -> "Classifier":

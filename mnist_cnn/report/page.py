@@ -19,7 +19,7 @@ _TEMPLATE = Path(__file__).with_name("template.html")
 # The alternative text and the caption of each plot, in the order of the page.
 _PLOTS = {
     "activations": (
-        "One test digit and its activations in each layer of the network: the image, the feature maps after each of "
+        "One test image and its activations in each layer of the network: the image, the feature maps after each of "
         "two convolutions and after pooling, the dense units, and the probability of each class. Below them, in "
         "numbers, one window times one filter, and one pooling window.",
         "Brighter is a stronger activation. All feature maps are drawn to one scale, so that pooling visibly halves "
@@ -30,12 +30,12 @@ _PLOTS = {
         "The training cost is the cross-entropy, measured with the recipe's dropout and augmentation.",
     ),
     "confusion-matrix": (
-        "Number of test digits by true and predicted digit: {correct:,} classified correctly, {wrong:,} misclassified.",
-        "Rows are true digits, columns are predicted digits. Only errors are coloured.",
+        "Number of test images by true and predicted class: {correct:,} classified correctly, {wrong:,} misclassified.",
+        "Rows are true classes, columns are predicted classes. Only errors are coloured.",
     ),
     "mistakes": (
-        "Misclassified digits, each with the true digit, the predicted digit and the probability of the prediction.",
-        "Below each digit: the true digit, the predicted digit and its probability.",
+        "Misclassified images, each with the true class, the predicted class and the probability of the prediction.",
+        "Below each image: the true class, the predicted class and its probability.",
     ),
     "filters": (
         "The weights of each filter of the first layer, on one colour scale around 0.",
@@ -64,8 +64,8 @@ _SEED_PLOTS = {
         "The training cost is the cross-entropy, measured with the recipe's dropout and augmentation.",
     ),
     "misses": (
-        "The test digits that most seeds misclassify, each with its label and the number of seeds.",
-        "Below each digit: its label, and how many seeds misclassify it.",
+        "The test images that most seeds misclassify, each with its label and the number of seeds.",
+        "Below each image: its label, and how many seeds misclassify it.",
     ),
 }
 

@@ -5,9 +5,12 @@ phone. Their colours differ in lightness or are from the palette of Okabe and It
 distinguish.
 """
 
+import contextlib
 import functools
 import io
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+import logging
+import unicodedata
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -23,6 +26,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 from PIL import Image  # a dependency of matplotlib
@@ -36,8 +40,15 @@ SNAPSHOTS_SHOWN = 10
 MAX_COUNTED = 12  # classes of a confusion matrix in whose cells there is room for numbers
 PROBABILITIES_SHOWN = 10
 
+# For names of classes with characters that DejaVu Sans lacks; matplotlib before 3.6 uses the first font alone.
+_OTHER_FONTS = (
+    *("Noto Sans CJK KR", "Noto Sans CJK JP", "Noto Sans CJK SC", "NanumGothic"),
+    *("Malgun Gothic", "Yu Gothic", "Microsoft YaHei", "Apple SD Gothic Neo", "Hiragino Sans", "PingFang SC"),
+)
+_INSTALLED_FONTS = {font.name for font in fontManager.ttflist}
+
 _STYLE = {
-    "font.family": "DejaVu Sans",  # included in matplotlib
+    "font.family": ["DejaVu Sans", *(font for font in _OTHER_FONTS if font in _INSTALLED_FONTS)],
     "font.size": 10,
     "text.color": INK,
     "axes.edgecolor": LINE,
@@ -61,12 +72,24 @@ _STYLE = {
 }
 
 
+@contextlib.contextmanager
+def _silence_font_manager() -> Iterator[None]:
+    """Discards its warning that one of _OTHER_FONTS has no bold characters."""
+    logger = logging.getLogger("matplotlib.font_manager")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _render_png(draw: Callable[..., Figure]) -> Callable[..., bytes]:
     """Decorator: renders the returned Figure as a PNG file, independent of the user's matplotlib settings."""
 
     @functools.wraps(draw)
     def render(*args: Any) -> bytes:
-        with matplotlib.rc_context():
+        with matplotlib.rc_context(), _silence_font_manager():
             matplotlib.rcdefaults()
             matplotlib.rcParams.update(_STYLE)
             file = io.BytesIO()
@@ -138,7 +161,7 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str] = DIGITS) -> Figure
     errors = matrix - np.diag(np.diag(matrix))
     font_size = min(10, 200 / classes)
     room = _measure_names(names, font_size)  # beside the axes; and above them, where names are vertical
-    is_vertical = max(map(len, names)) > 2
+    is_vertical = max(map(_count_columns, names)) > 2
     side, top = WIDTH - 0.6 - room, 1.15 + (room if is_vertical else 0)
     figure = Figure([WIDTH, top + side + 0.15])
     _add_title(figure, _confusion_title(errors, matrix.sum(), names))
@@ -170,12 +193,19 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str] = DIGITS) -> Figure
 
 def _escape(name: str) -> str:
     """Returns the name of a class for a plot: not longer than fits, and not as a formula."""
-    return (name if len(name) <= 12 else name[:11] + "…").replace("$", r"\$")
+    while _count_columns(name) > 12:
+        name = name.rstrip("…")[:-1] + "…"
+    return name.replace("$", r"\$")
 
 
 def _measure_names(names: Sequence[str], font_size: float = 10) -> float:
     """Returns the width of the longest name in inches, beyond that of a digit."""
-    return 0.0085 * font_size * (max(map(len, names)) - 1)
+    return 0.0085 * font_size * (max(map(_count_columns, names)) - 1)
+
+
+def _count_columns(name: str) -> int:
+    """Returns the width of a name in digits. Hangul and Chinese characters are twice as wide."""
+    return sum(2 if unicodedata.east_asian_width(character) in "FW" else 1 for character in name)
 
 
 def _confusion_title(errors: np.ndarray, total: int, names: List[str]) -> str:
@@ -208,7 +238,8 @@ def mistakes(
       class_names: the names of the classes.
     """
     names = [_escape(name) for name in class_names]
-    between, height = ("\nread as ", 1.8) if max(map(len, names)) > 3 else (" read as ", 1.6)
+    longest = max(map(_count_columns, names))
+    between, height = (" read as ", 1.6) if longest <= 3 else ("\nread as ", 1.8) if longest <= 6 else ("\nread as\n", 2)
     figure = Figure([WIDTH, 0.5 + height * -(-len(images) // 4)])
     _add_title(figure, f"The {len(images)} most confident of {total:,} errors" if total > 1 else "The only error")
     for i, (image, label, prediction, probability) in enumerate(zip(images, labels, predictions, probabilities)):
@@ -310,13 +341,15 @@ def seed_misses(
       total: the number of images that any seed misclassifies.
       class_names: the names of the classes.
     """
-    figure = Figure([WIDTH, 0.5 + 1.6 * -(-len(images) // 4)])
+    names = [_escape(name) for name in class_names]
+    between, height = (" ", 1.6) if max(map(_count_columns, names)) <= 6 else ("\n", 1.8)
+    figure = Figure([WIDTH, 0.5 + height * -(-len(images) // 4)])
     _add_title(figure, f"The {len(images)} of {total:,} images that most seeds misclassify")
     for i, (image, label, count) in enumerate(zip(images, labels, counts)):
-        left, top = 0.12 + 1.22 * (i % 4), 0.45 + 1.6 * (i // 4)
+        left, top = 0.12 + 1.22 * (i % 4), 0.45 + height * (i // 4)
         _add_map(figure, left, top, 1.1 / 28, image, "Greys")
-        _add_text(figure, left + 0.55, top + 1.13, f"label {_escape(class_names[label])}", ha="center")
-        _add_text(figure, left + 0.55, top + 1.3, f"{count} of {num_seeds} seeds", color=FAINT, ha="center")
+        _add_text(figure, left + 0.55, top + 1.13, f"label{between}{names[label]}", ha="center")
+        _add_text(figure, left + 0.55, top + height - 0.3, f"{count} of {num_seeds} seeds", color=FAINT, ha="center")
     return figure
 
 

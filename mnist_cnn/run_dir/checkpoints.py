@@ -5,13 +5,14 @@ in TensorFlow's variables, and the SHA-256 of both. A checkpoint without a valid
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
 import os
 import re
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Set, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, Optional, Set, Tuple, Union
 
 from mnist_cnn.data.mnist import Dataset
 from mnist_cnn.errors import InputError
@@ -93,10 +94,39 @@ def latest_checkpoint(run_dir: Union[str, Path]) -> Tuple[Optional[str], Optiona
         try:
             return str(folder / f"step-{step}"), _verify(folder, step)
         except InputError as error:
+            if _is_deleted(str(folder / f"step-{step}")):
+                return latest_checkpoint(run_dir)
             logger.warning("%s; skipping this checkpoint", error)
     if steps:
         raise InputError(f"{folder}: all checkpoints are damaged: start a new run")
     return None, None
+
+
+def restore_latest(restore: Callable[[str], None], run_dir: Union[str, Path], prefix: Optional[str] = None) -> None:
+    """Calls `restore` with the path prefix of a checkpoint, and again with a later one's if that was deleted meanwhile.
+
+    A process that trains deletes its earlier checkpoints.
+
+    Args:
+      restore: a function that raises InputError or OSError if the checkpoint cannot be restored.
+      run_dir: the run directory.
+      prefix: that of a checkpoint; default: the latest undamaged one's.
+
+    Raises:
+      InputError: there is no undamaged checkpoint.
+    """
+    prefix = prefix or require_checkpoint(run_dir)
+    while True:
+        try:
+            return restore(prefix)
+        except (InputError, OSError):
+            if not _is_deleted(prefix):
+                raise
+        prefix = require_checkpoint(run_dir)
+
+
+def _is_deleted(prefix: str) -> bool:
+    return not os.path.exists(prefix + ".json")
 
 
 def restore(session: Any, saver: Any, prefix: str) -> None:
@@ -128,7 +158,7 @@ def restore_run(run_dir: Union[str, Path]) -> Iterator[Tuple[Any, Model]]:
     prefix = require_checkpoint(run_dir)
     with tf.Graph().as_default(), new_session() as session:
         model = build_model(config.get("model", ""), classes=len(read_class_names(config)))
-        restore(session, make_saver(), prefix)
+        restore_latest(functools.partial(restore, session, make_saver()), run_dir, prefix)
         yield session, model
 
 
@@ -146,16 +176,25 @@ def restore_weights(session: Any, weights: Dict[str, Any], run_dir: Union[str, P
     Raises:
       RunNotFound, InputError: as `restore_run`; or the run's network is another one.
     """
-    prefix = require_checkpoint(run_dir)
     has_same_classes = read_class_names(directory.read_json(run_dir, "config.json")) == dataset.class_names
     restored = list(weights.items()) if has_same_classes else list(weights.items())[:-1]
-    with tensorflow_readable(Path(prefix).parent, f"{Path(prefix).name}.*") as path:
-        reader = tf.train.load_checkpoint(os.path.join(path, Path(prefix).name))
-        for name, variable in restored:
-            if reader.get_variable_to_shape_map().get(name) != variable.shape.as_list():
-                raise InputError(f"{run_dir} is a run of another network: its {name} has another shape")
-            # The initializer's input takes any value, without another op in the graph.
-            session.run(variable.initializer, {variable.initializer.inputs[1]: reader.get_tensor(name)})
+
+    def restore_variables(prefix: str) -> None:
+        folder, checkpoint = Path(prefix).parent, Path(prefix).name
+        try:
+            with tensorflow_readable(folder, f"{checkpoint}.*") as path:
+                reader = tf.train.load_checkpoint(os.path.join(path, checkpoint))
+                for name, variable in restored:
+                    if reader.get_variable_to_shape_map().get(name) != variable.shape.as_list():
+                        raise InputError(f"{run_dir} is a run of another network: its {name} has another shape")
+                    # The initializer's input takes any value, without another op in the graph.
+                    session.run(variable.initializer, {variable.initializer.inputs[1]: reader.get_tensor(name)})
+        except (tf.errors.OpError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{prefix} is damaged ({type(error).__name__})") from error
+
+    restore_latest(restore_variables, run_dir)
 
 
 def require_checkpoint(run_dir: Union[str, Path]) -> str:

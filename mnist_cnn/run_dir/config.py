@@ -59,7 +59,7 @@ def resolve_config(
     seed: Optional[int] = None,
     max_steps: Optional[int] = None,
     checkpoint_secs: float = 30,
-    mixed_precision: bool = False,
+    mixed_precision: Optional[bool] = None,
     init_from: Union[str, Path, None] = None,
     mix: Optional[float] = None,
     replay: Optional[int] = None,
@@ -86,6 +86,9 @@ def resolve_config(
         init_from = init_from or saved_config.get("init_from")
         mix = saved_config["dataset"].get("mix") if mix is None else mix
         replay = saved_config.get("replay") if replay is None else replay
+        machine = saved_config.get("machine")
+        if mixed_precision is None and isinstance(machine, dict):
+            mixed_precision = machine.get("mixed_precision") is True
     elif init_from:
         try:
             default_model, recipe_before, _ = recipe_from_config(directory.read_json(init_from, "config.json"))
@@ -116,7 +119,7 @@ def resolve_config(
         resume=resume,
         max_steps=max_steps,
         checkpoint_secs=checkpoint_secs,
-        mixed_precision=mixed_precision,
+        mixed_precision=bool(mixed_precision),
         init_from=Path(init_from) if init_from else None,
         mix=mix,
         dataset_name=saved_config["dataset"]["name"] if saved_config else None,

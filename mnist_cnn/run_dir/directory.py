@@ -41,7 +41,7 @@ def open_run_dir(run_dir: Union[str, Path, None] = None, resume: bool = False) -
             path.mkdir(parents=True, exist_ok=True)
         lock = lock_dir(path)
     except OSError as error:
-        raise InputError(f"{error.filename}: the run cannot be written there ({error.strerror})") from error
+        raise InputError(f"{error.filename or run_dir}: the run cannot be written there ({error.strerror})") from error
     with lock:
         if not resume and any(entry.name != LOCK_FILE for entry in path.iterdir()):
             raise InputError(
@@ -57,13 +57,15 @@ def lock_dir(path: Path) -> Any:
     """Locks a directory. Returns a context manager whose end unlocks it; so does the death of the process.
 
     Raises:
-      InputError: another process uses it.
+      InputError: another process uses it, or its file system has no locks.
       OSError: its lock file cannot be written.
     """
     try:
         return FileLock(str(path / LOCK_FILE)).acquire(timeout=0)
     except Timeout as error:
         raise InputError(f"{path} is in use by another process: wait for it, or choose another directory") from error
+    except NotImplementedError as error:
+        raise InputError(f"{path}: its file system has no locks: choose a directory on another one") from error
 
 
 def find_run_to_resume(run_dir: Union[str, Path, None] = None) -> Tuple[Path, Optional[Dict[str, Any]]]:

@@ -112,13 +112,13 @@ class Channel(HTTPChannel):
     """A connection. It is receiving a request, computing or sending a response, lingering, or idle."""
 
     error_task_class = JSONErrorTask
-    state_since = 0.0  # when it began to receive, send or linger, by time.monotonic()
     has_unread_input = False  # the request was rejected before its end: the client may still be sending
     lingering = False  # closed for writing; incoming data is discarded until the client closes too
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.parser_class = functools.partial(RequestParser, self.server)
+        self.state_since = time.monotonic()  # when it began to receive, send, linger or be idle
         # Without this, waitress before 3.0.1 never closes a channel whose client has disconnected by now.
         self.connected = True
 
@@ -143,9 +143,9 @@ class Channel(HTTPChannel):
         self.state_since = time.monotonic()
 
     def enforce_deadline(self) -> None:
-        """Close the connection if its client has exceeded its time, or if the server is stopping and it is idle."""
+        """Close the connection if its client has exceeded its time, or if it is idle and the server is stopping."""
         if self.idle and not self.lingering:
-            if self.server.stopping:
+            if self.server.stopping or time.monotonic() > self.state_since + IDLE_TIMEOUT_SECS:
                 super().handle_close()
         elif time.monotonic() > self.state_since + REQUEST_TIMEOUT_SECS:
             if self.requests and not self.total_outbufs_len:  # the response is still to be computed
@@ -233,7 +233,6 @@ class Server(TcpWSGIServer):
                 port=port,
                 threads=NUM_THREADS,
                 connection_limit=MAX_CONNECTIONS,
-                channel_timeout=IDLE_TIMEOUT_SECS,
                 cleanup_interval=1,
                 max_request_body_size=LARGE_BODY_BYTES + 1,
                 max_request_header_size=2**14,
@@ -281,11 +280,12 @@ class Server(TcpWSGIServer):
         self.trigger.close()
 
     def maintenance(self, now: float) -> None:
-        super().maintenance(now)
+        # Not waitress's own, which closes idle connections by the time of day: the clock may be set back.
         for channel in list(self.active_channels.values()):
             channel.enforce_deadline()
 
     def _poll(self, timeout):
+        self.next_channel_cleanup = min(self.next_channel_cleanup, time.time() + 1)  # the clock may be set back
         wasyncore.loop(timeout, use_poll=True, map=self._map, count=1)
 
     def _accept_pending(self):

@@ -66,7 +66,8 @@ def _get_url(port: int) -> str:
     JupyterHub and Binder have jupyter-server-proxy at a path below the variable's value; code-server has a pattern.
     """
     if "VSCODE_PROXY_URI" in os.environ:
-        return os.environ["VSCODE_PROXY_URI"].replace("{{port}}", str(port))
+        url = os.environ["VSCODE_PROXY_URI"].replace("{{port}}", str(port))
+        return url if url.endswith("/") else url + "/"  # the page's own addresses are relative to it
     if "JUPYTERHUB_SERVICE_PREFIX" in os.environ:
         return f"{os.environ['JUPYTERHUB_SERVICE_PREFIX']}proxy/{port}/"
     return f"http://127.0.0.1:{port}/"

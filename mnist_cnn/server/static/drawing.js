@@ -154,6 +154,10 @@ canvas.addEventListener("pointerdown", (event) => {
 
 canvas.addEventListener("pointermove", (event) => {
   if (event.pointerId !== activePointer) return;
+  if (!event.buttons) { // a menu or a dialog took the release
+    activePointer = null;
+    return endStroke();
+  }
   const events = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
   extendStroke((events.length ? events : [event]).map(getPoint));
 });
