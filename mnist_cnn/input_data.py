@@ -61,24 +61,34 @@ class DataSet:
             if images.ndim != 4 or images.shape[3] != 1:
                 raise ValueError(f"images of shape {list(images.shape)}: reshape=True needs [N, height, width, 1]")
             images = images.reshape(len(images), images.shape[1] * images.shape[2])
-        self.labels = labels  # in the order in which they were given, as `images`
-        self._given_images, self._one_hot, self._is_float = images, one_hot, dtype == np.float32
-        self._order = np.arange(len(labels))
-        self._index_in_epoch = self.epochs_completed = 0
-        self._images: Optional[np.ndarray] = None
+        if dtype == np.float32:
+            images = images.astype(np.float32)
+            images *= np.float32(1 / 255)  # as TensorFlow does; a division by 255 rounds differently
+        # Scripts set these attributes, too.
+        self._images, self._labels, self._num_examples = images, labels, len(images)
+        self._epochs_completed = self._index_in_epoch = 0
+        self._one_hot = one_hot
         np.random.seed(_get_graph_seed() if seed is None else seed)
 
     @property
     def images(self) -> np.ndarray:
-        """All images, in the order in which they were given: float32 in [0, 1], or as they are for dtype uint8."""
-        if self._images is None:
-            self._images = self._select_images(slice(None))
+        """All images: float32 in [0, 1], or as they were given for dtype uint8."""
         return self._images
+
+    @property
+    def labels(self) -> np.ndarray:
+        """All labels."""
+        return self._labels
 
     @property
     def num_examples(self) -> int:
         """The number of images."""
-        return len(self.labels)
+        return self._num_examples
+
+    @property
+    def epochs_completed(self) -> int:
+        """How many times all images were in a batch."""
+        return self._epochs_completed
 
     def next_batch(
         self, batch_size: int, fake_data: bool = False, shuffle: bool = True
@@ -88,38 +98,31 @@ class DataSet:
         Args:
           batch_size: the number of images.
           fake_data: return images [batch_size, 784] that are all 1, of class 0, as TensorFlow did.
-          shuffle: take the images in a new random order in each epoch.
+          shuffle: put all images and labels into a new random order before each epoch, as TensorFlow did.
 
         Returns:
-          (images, labels) of `batch_size` images, in the formats of the attributes `images` and `labels`.
+          (images, labels) of `batch_size` images, in the formats of the properties `images` and `labels`.
         """
         if fake_data:
             return np.ones([batch_size, 784], np.float32), _make_fake_labels(batch_size, self._one_hot)
-        start, size = self._index_in_epoch, self.num_examples
-        if self.epochs_completed == 0 and start == 0 and shuffle:
+        if self._epochs_completed == self._index_in_epoch == 0 and shuffle:
             self._shuffle()
-        self._index_in_epoch = start + batch_size
-        indices = self._order[start : self._index_in_epoch]
-        if self._index_in_epoch > size:
-            self.epochs_completed += 1
+        start, end, size = self._index_in_epoch, self._index_in_epoch + batch_size, self._num_examples
+        images, labels = self._images[start : min(end, size)], self._labels[start : min(end, size)]
+        if end > size:
+            self._epochs_completed += 1
             if shuffle:
                 self._shuffle()
-            self._index_in_epoch -= size
-            indices = np.concatenate([indices, self._order[: self._index_in_epoch]])
-        return self._select_images(indices), self.labels[indices]
+            end -= size
+            images = np.concatenate([images, self._images[:end]])
+            labels = np.concatenate([labels, self._labels[:end]])
+        self._index_in_epoch = end
+        return images, labels
 
     def _shuffle(self) -> None:
-        # Shuffle the previous order, as TensorFlow does: a seed then gives TensorFlow's batches.
-        order = np.arange(self.num_examples)
+        order = np.arange(self._num_examples)
         np.random.shuffle(order)
-        self._order = self._order[order]
-
-    def _select_images(self, indices: Any) -> np.ndarray:
-        images = self._given_images[indices]
-        if self._is_float:
-            images = images.astype(np.float32)
-            images *= np.float32(1 / 255)  # as TensorFlow does; a division by 255 rounds differently
-        return images
+        self._images, self._labels = self._images[order], self._labels[order]
 
 
 def _make_fake_labels(size: int, one_hot: bool) -> np.ndarray:

@@ -3,7 +3,6 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 
 from mnist_cnn.cli.command import load_tensorflow, print_status
@@ -44,11 +43,14 @@ def choose_dataset(
 
 def _check_no_pictures(data_dir: Optional[str]) -> None:
     """Raises InputError if a folder that MNIST would be downloaded into is one of pictures, sorted by class."""
-    from mnist_cnn.data.mnist import find_files
+    from mnist_cnn.data.mnist import find_files, get_data_dir
 
-    if not data_dir or find_files(Path(data_dir)):
+    folder = get_data_dir(data_dir)
+    if not data_dir or find_files(folder):
         return
-    if any(path.suffix.lower() in (".jpeg", ".jpg", ".png") for path in Path(data_dir).glob("*/*")):
+    # .jp is for .jpg, .jpeg and .jpe, .tif for .tiff too.
+    paths = [path for pattern in ("*/*", "train/*/*") for path in folder.glob(pattern)]
+    if any(path.suffix.lower().startswith((".png", ".jp", ".gif", ".bmp", ".tif", ".webp")) for path in paths):
         raise InputError(f"{data_dir} has folders of pictures: to train on them, add --dataset folder")
 
 

@@ -2,8 +2,8 @@
 
 import argparse
 import os
-import runpy
 import sys
+import types
 import warnings
 from typing import NoReturn
 
@@ -28,9 +28,11 @@ def main() -> None:
         print(f"{parser.prog}: error: {message}", file=sys.stderr)
         sys.exit(2)
 
+    if args.script.endswith(".ipynb"):
+        stop(f"{args.script} is a notebook: open it, and write `%load_ext mnist_cnn.tutorial` in its first cell")
     try:
         with open(args.script, "rb") as file:
-            compile(file.read(), args.script, "exec")
+            code = compile(file.read(), args.script, "exec", dont_inherit=True)
     except OSError as error:
         stop(f"{args.script} cannot be read: {error.strerror}")
     except (SyntaxError, ValueError) as error:
@@ -50,7 +52,9 @@ def main() -> None:
         replace_tensorflow()
     sys.argv = [args.script, *args.arguments]
     sys.path[0] = os.path.dirname(os.path.realpath(args.script))  # as Python does
+    main_module = sys.modules["__main__"] = types.ModuleType("__main__")
+    main_module.__file__ = args.script
     try:
-        runpy.run_path(args.script, run_name="__main__")
+        exec(code, vars(main_module))  # not runpy, which reads the script again: it may be a pipe
     except (InputError, ExtraMissing) as error:
         stop(f"{args.script}: {error}")

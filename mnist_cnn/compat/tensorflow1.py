@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import types
+from pathlib import Path
 from typing import Any, Callable, Optional
 
 import numpy as np
@@ -50,12 +51,28 @@ def load_tensorflow1() -> Any:
     tf.disable_v2_behavior()
     logger.setLevel(level)
     tensorflow1 = _TensorFlow1()
-    sys.meta_path.append(_Finder(tensorflow1))
+    # Before Python's own finders, which would find TensorFlow 2's modules, and Keras 3.
+    sys.meta_path.insert(0, _Finder(tensorflow1))
     return tensorflow1
 
 
-# Removed by NumPy 1.24 and 2.0.
-_OLD_NUMPY_NAMES = {"bool": bool, "float": float, "infty": np.inf, "int": int, "object": object, "str": str}
+# Removed by NumPy 1.24, 2.0 and later.
+_OLD_NUMPY_NAMES = {
+    "bool": bool,
+    "complex": complex,
+    "float": float,
+    "int": int,
+    "object": object,
+    "str": str,
+    "Inf": np.inf,
+    "NaN": np.nan,
+    "float_": np.float64,
+    "infty": np.inf,
+    "alltrue": np.all,
+    "cumproduct": np.cumprod,
+    "product": np.prod,
+    "sometrue": np.any,
+}
 
 
 def replace_tensorflow() -> None:
@@ -125,22 +142,31 @@ def _only_named(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds modules of TensorFlow 1.x, such as tensorflow.contrib.slim, that are not files of TensorFlow 2."""
+    """Finds modules of TensorFlow 1.x, such as tensorflow.contrib.slim and tensorflow.train."""
 
     def __init__(self, tensorflow1: _TensorFlow1):
         self._tensorflow1 = tensorflow1
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Optional[importlib.machinery.ModuleSpec]:
-        if not name.startswith("tensorflow.") or self._find(name) is None:
+        package, _, submodule = name.partition(".")
+        if package != "tensorflow" or not self._may_find(submodule.split(".")[0]) or self._find(name) is None:
             return None
         return importlib.machinery.ModuleSpec(name, self, is_package=True)
+
+    def _may_find(self, child: str) -> bool:
+        """Returns whether tensorflow.CHILD is to be TensorFlow 1.x's, if that has it."""
+        if sys.modules.get("tensorflow") is not self._tensorflow1:  # `tensorflow` is TensorFlow 2, for other packages
+            return child in ("contrib", "examples", "keras")
+        # TensorFlow 2's own files import those of the same folder.
+        return child != "compat" and not Path(self._tensorflow1.__file__).with_name(child).is_dir()
 
     def exec_module(self, module: types.ModuleType) -> None:
         sys.modules[module.__name__] = self._find(module.__name__)  # in place of the empty module
 
     def _find(self, name: str) -> Any:
         # contrib's own files, such as contrib/layers/python/layers/initializers.py, are all found in contrib.layers.
-        public_name = re.sub(r"\.python\b(\.\w+)?", "", name)
+        is_contrib = name.startswith("tensorflow.contrib.")
+        public_name = re.sub(r"\.python\b(\.\w+)?", "", name) if is_contrib else name
         module: Any = self._tensorflow1
         for part in public_name.split(".")[1:]:
             child = getattr(module, part, None)

@@ -128,7 +128,7 @@ def _read_rows(file: IO[bytes], path: Path) -> Iterator[np.ndarray]:
     first = next(lines, b"")
     if first.startswith(codecs.BOM_UTF8):  # Excel writes it
         first = first[len(codecs.BOM_UTF8) :]
-    if first[:1].isdigit():
+    if re.match(rb"\s*[-+.0-9]", first):
         lines = itertools.chain([first], lines)
     elif first:
         number = 2  # after the header

@@ -4,6 +4,7 @@ import hashlib
 import io
 import logging
 import os
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple, Union
@@ -22,7 +23,9 @@ MAX_UNREADABLE = 0.05  # of the pictures
 MAX_PICTURES = 200_000
 _MAX_FILE_SIZE = 150 * 10**6  # bytes, as in image_io
 _NAMED = 3  # unreadable pictures in a message
-_CACHE_VERSION = 2  # to be raised when a preparation changes
+_CACHE_VERSION = 3  # to be raised when a preparation changes
+# Files and folders that Windows, macOS and network drives add to others.
+_OF_FILE_MANAGERS = ("desktop.ini", "thumbs.db", "icon\r", "@eadir", "__macosx")
 
 logger = logging.getLogger(__name__)
 
@@ -74,9 +77,13 @@ def load_folder(
         is_test = fractions < TEST_FRACTION
         if not is_test[is_readable].any():  # of a few pictures, none may have such a hash
             is_test[np.argmin(np.where(is_readable, fractions, 2))] = True
-    is_validation = ~is_test & (fractions >= 1 - VALIDATION_FRACTION) & (class_names is None)
-    if class_names is None and not is_validation[is_readable].any():
-        is_validation[np.argmax(np.where(is_readable & ~is_test, fractions, -1))] = True
+    may_validate = is_readable & ~is_test & (class_names is None)
+    for number in range(len(names)):  # each class keeps a training picture
+        members = np.flatnonzero(may_validate & (labels == number))
+        may_validate[members[np.argsort(fractions[members])[:1]]] = False
+    is_validation = may_validate & (fractions >= 1 - VALIDATION_FRACTION)
+    if may_validate.any() and not is_validation.any():
+        is_validation[np.argmax(np.where(may_validate, fractions, -1))] = True
     pixels = np.stack([np.zeros([28, 28], np.uint8) if image is None else image for image in images])
     train = np.flatnonzero(is_readable & ~is_test)
     train = train[np.argsort(~is_validation[train], kind="stable")]  # the validation split comes first
@@ -107,7 +114,11 @@ def _find_pictures(folder: Path, class_names: Optional[Tuple[str, ...]]) -> Tupl
         parts = [part for part in (folder / "train", folder / "test") if part.is_dir()]
         if folder / "train" not in parts:
             parts = [folder]
-        by_part = [{path.name: path for path in _list_visible(part) if path.is_dir()} for part in parts]
+        # macOS writes names such as é and 가 decomposed, as a letter and an accent.
+        by_part = [
+            {unicodedata.normalize("NFC", path.name): path for path in _list_visible(part) if path.is_dir()}
+            for part in parts
+        ]
         names = sorted({name for classes in by_part for name in classes})
         if not names:
             raise DataNotFound(f"{folder} contains no folders: it must have one for each class, with its pictures")
@@ -138,8 +149,9 @@ def _find_pictures(folder: Path, class_names: Optional[Tuple[str, ...]]) -> Tupl
 
 
 def _list_visible(folder: Path) -> List[Path]:
-    # Windows hides its file of thumbnails without a dot in the name.
-    return sorted(path for path in folder.iterdir() if not (path.name.startswith(".") or path.name == "Thumbs.db"))
+    return sorted(
+        path for path in folder.iterdir() if not (path.name.startswith(".") or path.name.lower() in _OF_FILE_MANAGERS)
+    )
 
 
 def _prepare_pictures(
@@ -154,12 +166,14 @@ def _prepare_pictures(
         for picture in pictures:
             content = _read_bytes(picture.path)
             digest = hashlib.sha256(content or b"").digest()
-            if digest not in cache:
-                is_new = True
-                cache[digest] = _prepare(content, preparation)
-            if cache[digest] is None:
-                problems.append(picture.path)
-            images.append(cache[digest])
+            image = cache.get(digest)
+            if image is None:
+                image = _prepare(content, preparation)
+                if image is None:  # not cached: another Pillow may be able to read it
+                    problems.append(picture.path)
+                else:
+                    cache[digest], is_new = image, True
+            images.append(image)
             digests.append(digest)
             bar.update()
     if problems:
@@ -176,7 +190,7 @@ def _prepare_pictures(
             raise InputError(message + hint)
         logger.warning("%s; skipping them", message)
     if is_new and cache_path:
-        _write_cache(cache_path, {digest: cache[digest] for digest in digests})
+        _write_cache(cache_path, {digest: cache[digest] for digest in digests if digest in cache})
     return images, digests
 
 
@@ -211,31 +225,27 @@ def _get_cache_path(folder: Path, preparation: str) -> Optional[Path]:
         return None
 
 
-def _read_cache(path: Optional[Path]) -> Dict[bytes, Optional[np.ndarray]]:
+def _read_cache(path: Optional[Path]) -> Dict[bytes, np.ndarray]:
     """Returns prepared images by the SHA-256 of the file. A cache that is damaged is as good as none."""
     try:
         with np.load(str(path), allow_pickle=False) as arrays:
             if int(arrays["version"]) != _CACHE_VERSION:
                 return {}
-            digests, images, is_readable = arrays["digests"], arrays["images"], arrays["is_readable"]
+            digests, images = arrays["digests"], arrays["images"]
         if digests.shape[1:] != (32,) or images.shape != (len(digests), 28, 28) or images.dtype != np.uint8:
             return {}
-        return {
-            digest.tobytes(): image if readable else None
-            for digest, image, readable in zip(digests, images, is_readable)
-        }
+        return {digest.tobytes(): image for digest, image in zip(digests, images)}
     except Exception:  # NumPy and zipfile raise many exception types for damaged files
         return {}
 
 
-def _write_cache(path: Path, cache: Dict[bytes, Optional[np.ndarray]]) -> None:
+def _write_cache(path: Path, cache: Dict[bytes, np.ndarray]) -> None:
     file = io.BytesIO()
     np.savez(
         file,
         version=_CACHE_VERSION,
         digests=np.frombuffer(b"".join(cache), np.uint8).reshape(-1, 32),
-        images=np.stack([np.zeros([28, 28], np.uint8) if image is None else image for image in cache.values()]),
-        is_readable=np.array([image is not None for image in cache.values()]),
+        images=np.stack(list(cache.values())),
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

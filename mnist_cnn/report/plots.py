@@ -239,7 +239,9 @@ def mistakes(
     """
     names = [_escape(name) for name in class_names]
     longest = max(map(_count_columns, names))
-    between, height = (" read as ", 1.6) if longest <= 3 else ("\nread as ", 1.8) if longest <= 6 else ("\nread as\n", 2)
+    between, height = (
+        (" read as ", 1.6) if longest <= 3 else ("\nread as ", 1.8) if longest <= 6 else ("\nread as\n", 2)
+    )
     figure = Figure([WIDTH, 0.5 + height * -(-len(images) // 4)])
     _add_title(figure, f"The {len(images)} most confident of {total:,} errors" if total > 1 else "The only error")
     for i, (image, label, prediction, probability) in enumerate(zip(images, labels, predictions, probabilities)):
