@@ -37,7 +37,8 @@ class Cluster:
     def start(self, job, index, python=sys.executable):
         tf_config = json.dumps({"cluster": self.cluster, "task": {"type": job, "index": index}})
         command = [*self.shells.get((job, index), []), *script_command("train.py", *self.flags, python=python)]
-        self.processes.append(start(command, env=environment(TF_CONFIG=tf_config)))
+        # Tasks must not connect to each other through a proxy: at this one, nothing listens.
+        self.processes.append(start(command, env=environment(TF_CONFIG=tf_config, http_proxy="http://127.0.0.1:9")))
         return self.processes[-1]
 
     def kill(self):
@@ -237,12 +238,18 @@ def test_a_signal_stops_the_run_while_a_task_does_not_respond(clusters, tmp_path
 @pytest.mark.usefixtures("tensorflow_1")
 def test_workers_end_with_the_chief(clusters, tmp_path):
     flags = [*SMALL_RUN, "--cluster-timeout", 20, "--run-dir"]
-    killed, stopped = (clusters(two_workers(), [*flags, tmp_path / name]) for name in ("0", "1"))
-    pairs = [(cluster.start("worker", 0), cluster.start("worker", 1)) for cluster in (killed, stopped)]
-    for (chief, _), signum, name in zip(pairs, (signal.SIGKILL, signal.SIGTERM), ("0", "1")):
+    killed, stopped, all_stopped = (clusters(two_workers(), [*flags, tmp_path / name]) for name in "012")
+    pairs = [(cluster.start("worker", 0), cluster.start("worker", 1)) for cluster in (killed, stopped, all_stopped)]
+    for (chief, _), signum, name in zip(pairs, (signal.SIGKILL, signal.SIGTERM), "01"):
         wait_for(lambda name=name: has_checkpoint(tmp_path / name, 0), chief)
         chief.send_signal(signum)
+    wait_for(lambda: has_checkpoint(tmp_path / "2", 0), pairs[2][0])
+    for process in reversed(pairs[2]):  # as a scheduler does
+        process.send_signal(signal.SIGTERM)
     assert wait_for_exit(pairs[1][0])[0] == 143 and wait_for_exit(pairs[1][1]) == (0, "")
+    status, stderr = wait_for_exit(pairs[2][0])
+    assert status == 143 and re.search(r"stopped after step \d+ of 120, saved;", stderr), stderr
+    assert wait_for_exit(pairs[2][1]) == (0, "")
     status, stderr = wait_for_exit(pairs[0][1])
     assert status == 1 and f"no heartbeat from worker 0 at {killed.cluster['worker'][0]} for 20 s" in stderr, stderr
 

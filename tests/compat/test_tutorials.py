@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -51,12 +52,13 @@ def mirror(mnist_dir):
 def run_tutorial(tmp_path):
     """Runs `python -m mnist_cnn.tutorial`, or other code, in an empty folder."""
 
-    def run(*arguments, code=None, **variables):
+    def run(*arguments, code=None, input=None, **variables):
         command = ["-m", "mnist_cnn.tutorial"] if code is None else ["-c", code]
         return subprocess.run(
             [sys.executable, "-W", "ignore", *command, *map(str, arguments)],
             cwd=str(tmp_path),
             env=environment(TF_CPP_MIN_LOG_LEVEL="2", **variables),
+            input=input,
             capture_output=True,
             text=True,
         )
@@ -158,6 +160,54 @@ def test_a_script_reads_its_own_files_in_mnists_form(run_tutorial, mnist_dir, tm
     done = run_tutorial("script.py", tmp_path)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "train-images-idx3-ubyte.gz is damaged or not an IDX file" in done.stderr.splitlines()[-1]
+
+
+# With TensorFlow 2's modules, dropout would take 0.9 for a rate, and Keras 3 would not know the optimizer.
+IMPORTS = """
+import numpy as np
+import tensorflow as tf
+import tensorflow.keras.backend as K
+from tensorflow.data import Dataset
+from tensorflow.keras.layers import Dense
+from tensorflow.keras.models import Sequential
+from tensorflow.nn import relu, rnn_cell
+from tensorflow.python.framework import ops
+from tensorflow.summary import FileWriter
+from tensorflow.train import AdamOptimizer
+
+try:
+    import tensorflow.python.framework.absent
+except ImportError as error:
+    print(error)
+print(Dense is tf.keras.layers.Dense, rnn_cell is tf.nn.rnn_cell, ops.get_default_graph is tf.get_default_graph)
+Dataset.from_tensors(1).make_one_shot_iterator()
+with tf.Session() as session:
+    print(round(float((session.run(tf.nn.dropout(tf.ones([100000]), 0.9)) > 0).mean()), 1))
+network = Sequential([Dense(10, activation="softmax", input_shape=(4,))])
+network.compile(optimizer=AdamOptimizer(), loss="sparse_categorical_crossentropy")
+network.fit(np.zeros([8, 4]), np.zeros([8]), verbose=0)
+print(type(K.get_session()).__name__)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/dev/stdin"), reason="needs /dev/stdin")
+def test_submodules_are_those_of_tensorflow_1_and_the_script_may_be_a_pipe(run_tutorial):
+    done = run_tutorial("/dev/stdin", input=IMPORTS)
+    assert done.stdout.splitlines() == [
+        "No module named 'tensorflow.python.framework.absent'",
+        "True True True",
+        "0.9",
+        "Session",
+    ], done.stderr
+
+
+@pytest.mark.slow
+def test_a_script_with_the_name_of_this_package_runs(tmp_path):
+    (tmp_path / "mnist_cnn.py").write_text("import tensorflow as tf\nprint(tf.placeholder(tf.float32).dtype.name)\n")
+    command = [sys.executable, "-W", "ignore", str(ROOT / "scripts/tutorial.py"), "mnist_cnn.py"]
+    done = subprocess.run(command, cwd=str(tmp_path), env=environment(), capture_output=True, text=True)
+    assert done.stdout == "float32\n", done.stderr
 
 
 @pytest.mark.slow

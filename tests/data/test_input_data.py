@@ -145,6 +145,16 @@ def test_own_arrays_are_converted_shuffled_and_batched_as_in_tensorflow():
                     assert actual.dtype == expected.dtype and (actual == expected).all()
 
 
+def test_attributes_that_scripts_set_have_an_effect():
+    data = DataSet(np.zeros([30, 2, 2, 1]), np.arange(30))
+    assert [data.next_batch(10)[1].size for _ in range(3)] == [10] * 3
+    data._epochs_completed = data._index_in_epoch = 0
+    data._images, data._labels, data._num_examples = data.images[:6] + 1, data.labels[:6], 6
+    images, labels = data.next_batch(6)
+    assert (images == 1).all() and sorted(labels) == sorted(data.labels) and data.num_examples == 6
+    assert data.next_batch(1)[0].shape == (1, 4) and data.epochs_completed == 1
+
+
 def test_arrays_that_cannot_be_a_dataset_are_refused():
     with pytest.raises(ValueError, match="3 images, but 2 labels"):
         DataSet(np.zeros([3, 28, 28, 1]), np.zeros(2))

@@ -300,6 +300,7 @@ def test_without_labelled_test_images_a_sixth_is_the_test_split_and_a_new_image_
         (lambda lines: lines[:3] + [b"cat,0," + lines[3].split(b",", 2)[2]], "line 4: 'cat' is not a whole number"),
         (lambda lines: lines[:3] + [b"0,99999999999999999999," + lines[3].split(b",", 2)[2]], "line 4: '9999"),
         (lambda lines: [b"1,2,3"], "train.csv, line 1: it has 3 values, not a label and 784 pixels"),
+        (lambda lines: [b"-1" + lines[1][1:], *lines[2:]], "line 1: '-1' is not a whole number in 0..255"),
         (lambda lines: lines[:1], "train.csv contains no image"),
         (lambda lines: [b"0" * 100000], "line 1: it has 1 values, not a label and 784 pixels"),
         (lambda lines: [line.partition(b",")[2] for line in lines], "its lines have 784 values, and no label"),
@@ -331,7 +332,7 @@ def write_emnist(folder, name, images, labels, test_images, test_labels):
     (folder / "plain").rmdir()
 
 
-def test_emnist_is_turned_and_its_letters_have_names(tmp_path, caplog):
+def test_emnist_is_transposed_back_and_its_letters_have_names(tmp_path, caplog):
     images, labels, test_images, test_labels = make_arrays(26, 260, 52)
     write_emnist(tmp_path, "letters", images, labels + 1, test_images, test_labels + 1)
     dataset = load_idx(tmp_path)

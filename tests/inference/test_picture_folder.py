@@ -1,6 +1,7 @@
 """Data of one's own as folders of pictures."""
 
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def test_whole_pictures_are_scaled_on_request(tmp_path):
 def test_pictures_that_cannot_be_read_are_named_and_skipped_up_to_a_twentieth(folder, caplog):
     for number in range(3):
         (folder / "sea" / f"broken-{number}.jpg").write_bytes(b"\xff\xd8\xff broken")
-    for hidden in (".hidden", "Thumbs.db"):
+    for hidden in (".hidden", "Thumbs.db", "desktop.ini"):
         (folder / "sea" / hidden).write_bytes(b"x")
     Image.new("RGB", (50, 50), "white").save(str(folder / "ay" / "empty.png"))
     dataset = load_folder(folder)
@@ -143,6 +144,26 @@ def test_folders_that_do_not_fit_are_named_in_the_error(folder, change, message)
     change(folder)
     with pytest.raises(InputError, match=message):
         load_folder(folder)
+
+
+def test_a_class_of_one_training_picture_is_trained_on(folder, tmp_path):
+    for index, path in enumerate(sorted((folder / "ay").iterdir())):  # whichever split its hash stands for
+        parts = tmp_path / str(index)
+        for name in ("ay", "bee"):
+            shutil.copytree(str(folder / "bee"), str(parts / "train" / name))
+            shutil.copytree(str(folder / "bee"), str(parts / "test" / name))
+        shutil.rmtree(str(parts / "train" / "ay"))
+        (parts / "train" / "ay").mkdir()
+        shutil.copy(str(path), str(parts / "train" / "ay"))
+        assert 0 in load_folder(parts).train.labels
+
+
+def test_decomposed_names_are_those_of_the_classes(folder):
+    (folder / "ay").rename(folder / unicodedata.normalize("NFD", "가"))
+    (folder / "bee").rename(folder / unicodedata.normalize("NFD", "é"))
+    (folder / "sea").rename(folder / "b")
+    assert load_folder(folder).class_names == ("b", "é", "가")
+    assert len(load_folder(folder, class_names=("b", "é", "가", "d")).train) == 120
 
 
 def test_a_folder_without_pictures_is_not_found(tmp_path):

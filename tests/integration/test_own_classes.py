@@ -144,7 +144,7 @@ def test_words_are_read_and_a_submission_is_printed(pictures, script, tmp_path):
     assert "was trained on other classes than sample has: $cat$, apple, bear" in line
 
 
-def test_a_form_without_a_folder_is_an_error_that_names_the_flag(script, pictures):
+def test_a_format_without_a_folder_is_an_error_that_names_the_flag(script, pictures, tmp_path):
     for form in ("csv", "folder", "idx", "npz"):
         line = one_line_error(script("train.py", "--dataset", form), 2)
         assert f"--dataset {form} needs the folder of" in line and "--data-dir" in line
@@ -152,6 +152,13 @@ def test_a_form_without_a_folder_is_an_error_that_names_the_flag(script, picture
     assert line.endswith("absent does not exist: name the folder of the CSV files with --data-dir")
     line = one_line_error(script("train.py", "--data-dir", pictures), 2)
     assert line.endswith(f"{pictures} has folders of pictures: to train on them, add --dataset folder")
+    picture = next(pictures.glob("*/*.png"))
+    for name in ("split/train/circle/1.png", "other/circle/1.webp"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        shutil.copy(str(picture), str(path))
+        line = one_line_error(script("train.py", "--data-dir", name.split("/")[0]), 2)
+        assert line.endswith("has folders of pictures: to train on them, add --dataset folder")
     line = one_line_error(script("train.py", "--init-from", "absent", "--dataset", "csv"), 2)
     assert "absent is not a run" in line and "--resume" not in line
     line = one_line_error(script("train.py", "--dataset", "sample", "--preparation", "resize"), 2)

@@ -156,8 +156,21 @@ def test_mixed_precision_trains_or_reports_that_it_is_not_supported(script, tmp_
                 weights.append(session.run(model.weights["W2"]))
         assert (weights[0] != weights[1]).any()
         np.testing.assert_allclose(weights[0], weights[1], atol=0.05)
+        for flag, precision in (([], True), (["--no-mixed-precision"], False)):
+            done = script("train.py", "--dataset", "sample", "--resume", "--run-dir", "mixed", "--max-steps", 22, *flag)
+            assert done.returncode == 0, done.stderr
+            config = json.loads((tmp_path / "mixed" / "config.json").read_text())
+            assert config["machine"]["mixed_precision"] is precision
         return
     assert not (tmp_path / "runs").exists()
+    # A run that another machine began with mixed precision is not continued without it by itself.
+    assert script(*flags, "--run-dir", "run").returncode == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["machine"]["mixed_precision"] = True
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    resume = "train.py", "--dataset", "sample", "--resume", "--run-dir", "run"
+    assert "mixed precision needs" in one_line_error(script(*resume), 2)
+    assert script(*resume, "--no-mixed-precision").returncode == 0
 
 
 @pytest.mark.usefixtures("tensorflow_2")

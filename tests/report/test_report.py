@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import matplotlib
 import numpy as np
 import pytest
 from helpers import one_line_error
@@ -48,6 +49,13 @@ class Page(HTMLParser):
     def pngs(self):
         uris = self.values("src") + self.values("srcset")
         return {base64.b64decode(uri[len("data:image/png;base64,") :]) for uri in uris}
+
+
+def test_names_in_hangul_are_drawn_where_a_font_has_them():
+    if len(plots._STYLE["font.family"]) == 1 or tuple(map(int, matplotlib.__version__.split(".")[:2])) < (3, 6):
+        pytest.skip("needs matplotlib 3.6, and a font with Hangul such as Debian's fonts-nanum")
+    first, second = (plots.confusion(np.eye(2, dtype=int), names) for names in (["가", "나"], ["다", "라"]))
+    assert first != second  # not placeholders
 
 
 @pytest.fixture(scope="module")

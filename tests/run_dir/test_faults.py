@@ -1,5 +1,6 @@
 """Full and read-only disks."""
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -76,6 +77,18 @@ def test_a_disk_that_tensorboards_summaries_fill_ends_neither_the_run_nor_its_ch
     assert [line[:8] for line in out.splitlines()] == ["Epoch: 0"] * 20 + ["Accuracy"]
     assert caplog.text.count("no more summaries for TensorBoard (No space left on device)") == 1
     assert latest_step(run) == 60
+
+
+def test_a_completed_run_that_is_resumed_on_a_full_disk_stays_completed(small, mounted):
+    disk = mounted("size=40m")
+    result = train(small, disk / "run", RECIPE)
+    with contextlib.suppress(OSError), open(str(disk / "filler"), "wb") as file:
+        while True:
+            file.write(bytes(2**12))
+            file.flush()
+    with pytest.raises(TrainingFailed, match="No space left on device"):
+        train(small, disk / "run", resume=True)
+    assert directory.read_json(disk / "run", "result.json")["test_accuracy"] == result["test_accuracy"]
 
 
 def test_a_disk_without_room_for_all_snapshots_keeps_the_first_ones_and_the_run(small, mounted, tmp_path, caplog):

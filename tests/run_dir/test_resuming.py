@@ -6,9 +6,9 @@ import os
 import shutil
 
 import pytest
-from helpers import checkpoint_bytes, epoch_costs, latest_step
+from helpers import checkpoint_bytes, epoch_costs, latest_step, script_command, start, wait_for
 
-from mnist_cnn import InputError, Recipe, RunNotFound, TrainingFailed, evaluate, restore_run, train
+from mnist_cnn import Classifier, InputError, Recipe, RunNotFound, TrainingFailed, evaluate, restore_run, train
 from mnist_cnn.recipes import get_recipe
 from mnist_cnn.run_dir import checkpoints, directory
 
@@ -44,6 +44,26 @@ def test_a_resumed_run_is_bit_identical(small, tmp_path, uninterrupted, capsys, 
         "Epoch: 0002",
         f"Accuracy: {result['test_accuracy']:.4f}"[:11],
     ]
+
+
+@pytest.mark.slow
+def test_a_run_is_read_while_it_trains_and_deletes_its_checkpoints(tmp_path, caplog):
+    run = tmp_path / "run"
+    flags = "--dataset", "sample", "--batch-size", 2, "--epochs", 1000, "--checkpoint-secs", 0.01, "--run-dir", run
+    process = start(script_command("train.py", *flags))
+    try:
+        wait_for(lambda: list(run.glob("checkpoints/step-*.json")), process)
+        steps = []
+        for _ in range(10):
+            with restore_run(run) as (session, model):
+                steps.append(session.run(model.global_step))
+            with Classifier.load(run) as classifier:
+                assert classifier.session.run(classifier.weights["W1"]).any()
+        assert process.poll() is None and steps == sorted(steps)
+        assert not [record for record in caplog.records if record.name.startswith("mnist_cnn")]
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize("name", ["fast", "accurate"])

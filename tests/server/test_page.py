@@ -124,6 +124,20 @@ def test_a_second_finger_draws_nothing(visit, url):
     wait_for_prediction(page, 1)
 
 
+def test_a_stroke_ends_whose_release_was_lost(visit, url):
+    page = visit(url)
+    session = page.context.new_cdp_session(page)
+    (x, y), *others = get_points(page, [(20, 20), (50, 50), (80, 20)])
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for x, y in others:  # no button is pressed: a menu took the release
+        session.send("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": x, "y": y, "buttons": 0})
+    expect(page.get_by_role("status")).not_to_be_empty()
+    page.get_by_role("button", name="Clear").click()
+    draw(page, 7)
+    wait_for_prediction(page, 7)
+
+
 def test_predictions_follow_the_pen_with_one_request_at_a_time(visit, url):
     page = visit(url)
     open_requests, numbers_open = [], []

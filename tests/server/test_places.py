@@ -121,8 +121,9 @@ def run_cell(code, folder, **variables):
     [
         ({"JUPYTERHUB_SERVICE_PREFIX": "/user/jo/"}, r'src="/user/jo/proxy/\d+/"'),
         ({"VSCODE_PROXY_URI": "https://code.example/proxy/{{port}}/"}, r'src="https://code\.example/proxy/\d+/"'),
+        ({"VSCODE_PROXY_URI": "./proxy/{{port}}"}, r'src="\./proxy/\d+/"'),  # older versions
     ],
-    ids=["JupyterHub", "code-server"],
+    ids=["JupyterHub", "code-server", "older code-server"],
 )
 def test_a_notebook_behind_a_proxy_shows_the_page_through_it(run, tmp_path, variables, pattern):
     outputs = run_cell(f"from mnist_cnn.server import show; shown = show({str(run)!r})", tmp_path, **variables)

@@ -412,6 +412,25 @@ def test_a_slow_request_times_out_without_delaying_others(server):
             assert status == 408 and "not complete after 10 seconds" in response["error"]
 
 
+CLOCK_SET_BACK = """
+import socket, threading, time
+from mnist_cnn.server.http import Server
+server = Server(lambda environ, start_response: [], "127.0.0.1", 0)
+threading.Thread(target=server.run, daemon=True).start()
+with socket.create_connection(("127.0.0.1", server.effective_port), timeout=20) as connection:
+    connection.sendall(b"GET /absent")
+    now = time.time
+    time.time = lambda: now() - 3600
+    print(connection.recv(12))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tensorflow_2")
+def test_an_incomplete_request_times_out_although_the_clock_is_set_back(python):
+    assert python(CLOCK_SET_BACK) == "b'HTTP/1.0 408'\n"
+
+
 @pytest.mark.slow
 @needs_posix_signals
 @pytest.mark.usefixtures("tensorflow_1")
