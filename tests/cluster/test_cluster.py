@@ -243,7 +243,7 @@ def test_workers_end_with_the_chief(clusters, tmp_path):
     for (chief, _), signum, name in zip(pairs, (signal.SIGKILL, signal.SIGTERM), "01"):
         wait_for(lambda name=name: has_checkpoint(tmp_path / name, 0), chief)
         chief.send_signal(signum)
-    wait_for(lambda: has_checkpoint(tmp_path / "2", 0), pairs[2][0])
+    wait_for(lambda: has_checkpoint(tmp_path / "2", 40), pairs[2][0])
     for process in reversed(pairs[2]):  # as a scheduler does
         process.send_signal(signal.SIGTERM)
     assert wait_for_exit(pairs[1][0])[0] == 143 and wait_for_exit(pairs[1][1]) == (0, "")
