@@ -45,8 +45,10 @@ def _check_no_pictures(data_dir: Optional[str]) -> None:
     """Raises InputError if a folder that MNIST would be downloaded into is one of pictures, sorted by class."""
     from mnist_cnn.data.mnist import find_files, get_data_dir
 
+    if not data_dir:
+        return
     folder = get_data_dir(data_dir)
-    if not data_dir or find_files(folder):
+    if find_files(folder):
         return
     # .jp is for .jpg, .jpeg and .jpe, .tif for .tiff too.
     paths = [path for pattern in ("*/*", "train/*/*") for path in folder.glob(pattern)]

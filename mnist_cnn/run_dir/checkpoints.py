@@ -126,7 +126,7 @@ def restore_latest(restore: Callable[[str], None], run_dir: Union[str, Path], pr
 
 
 def _is_deleted(prefix: str) -> bool:
-    return not os.path.exists(prefix + ".json")
+    return not os.path.lexists(prefix + ".json")
 
 
 def restore(session: Any, saver: Any, prefix: str) -> None:
