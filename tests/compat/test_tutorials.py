@@ -151,6 +151,7 @@ with tf.Session() as session:
 """
 
 
+@pytest.mark.slow
 def test_a_script_reads_its_own_files_in_mnists_form(run_tutorial, mnist_dir, tmp_path):
     (tmp_path / "script.py").write_text(OWN_FILES)
     done = run_tutorial("script.py", mnist_dir)
