@@ -222,6 +222,7 @@ def test_no_task_waits_forever_for_a_task_that_is_missing_or_does_not_respond(cl
     assert status == 1 and f"no heartbeat from worker 0 at {no_chief.cluster['worker'][0]} for 20 s" in stderr, stderr
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("tensorflow_2")
 def test_a_signal_stops_the_run_while_a_task_does_not_respond(clusters, tmp_path):
     run_dir = tmp_path / "run"

@@ -177,6 +177,7 @@ def test_a_killed_task_is_waited_for_and_the_run_ends(slurm, allocation, tmp_pat
     assert directory.read_json(run_dir, "result.json")["completed"] is True and "0: Accuracy: " in stdout
 
 
+@pytest.mark.long
 def test_a_killed_task_that_stays_away_ends_the_run_with_its_name_and_the_next_job_resumes_it(slurm, tmp_path):
     run_dir = tmp_path / "run"
     flags = [*SMALL_RUN, "--run-dir", run_dir]

@@ -177,8 +177,11 @@ TEST_FONTS = ["DejaVuSerif-BoldItalic", "STIXGeneralItalic", "cmss10", "DejaVuSa
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "characters, accuracy",
-    [("AB", 0.99), (string.ascii_uppercase, 0.97), (string.digits + string.ascii_letters, 0.85)],
-    ids=["2 classes", "26 classes", "62 classes"],
+    [
+        pytest.param("AB", 0.99, id="2 classes"),
+        pytest.param(string.ascii_uppercase, 0.97, id="26 classes"),
+        pytest.param(string.digits + string.ascii_letters, 0.85, marks=pytest.mark.long, id="62 classes"),
+    ],
 )
 def test_characters_in_fonts_that_were_not_trained_on_are_recognised(tmp_path, monkeypatch, characters, accuracy):
     pytest.importorskip("matplotlib")  # its fonts

@@ -58,6 +58,7 @@ def test_two_seeds_are_trained_and_a_second_call_trains_only_what_is_missing(scr
 
 @pytest.mark.usefixtures("tensorflow_2")
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_a_kill_and_a_second_call_give_the_results_of_an_unbroken_one(tmp_path):
     def command(folder):

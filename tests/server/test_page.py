@@ -488,6 +488,7 @@ def draw_foot(page, number):
     draw_strokes(page, [[(x + slant, top), (x, bottom)], [(left, bottom - 15), (right, bottom - 15 + slant)]])
 
 
+@pytest.mark.long
 def test_ten_corrections_teach_a_network_ones_own_hand(visit, fast_run, hand, script, tmp_path, mnist_dir):
     def read_feet(url, numbers, name=None):
         """Draws feet. Returns what the page reads; with a name, also corrects them to it."""
