@@ -9,6 +9,7 @@ import contextlib
 import functools
 import io
 import logging
+import os
 import unicodedata
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -45,7 +46,8 @@ _OTHER_FONTS = (
     *("Noto Sans CJK KR", "Noto Sans CJK JP", "Noto Sans CJK SC", "NanumGothic"),
     *("Malgun Gothic", "Yu Gothic", "Microsoft YaHei", "Apple SD Gothic Neo", "Hiragino Sans", "PingFang SC"),
 )
-_INSTALLED_FONTS = {font.name for font in fontManager.ttflist}
+# matplotlib's list is cached: a font may have been removed since.
+_INSTALLED_FONTS = {font.name for font in fontManager.ttflist if os.path.exists(font.fname)}
 
 _STYLE = {
     "font.family": ["DejaVu Sans", *(font for font in _OTHER_FONTS if font in _INSTALLED_FONTS)],
