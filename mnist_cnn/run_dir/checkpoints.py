@@ -94,7 +94,7 @@ def latest_checkpoint(run_dir: Union[str, Path]) -> Tuple[Optional[str], Optiona
         try:
             return str(folder / f"step-{step}"), _verify(folder, step)
         except InputError as error:
-            if _is_deleted(str(folder / f"step-{step}")):
+            if step not in _steps_with_manifest(folder):  # deleted meanwhile, by the process that trains
                 return latest_checkpoint(run_dir)
             logger.warning("%s; skipping this checkpoint", error)
     if steps:
@@ -120,13 +120,9 @@ def restore_latest(restore: Callable[[str], None], run_dir: Union[str, Path], pr
         try:
             return restore(prefix)
         except (InputError, OSError):
-            if not _is_deleted(prefix):
+            if os.path.lexists(prefix + ".json"):
                 raise
         prefix = require_checkpoint(run_dir)
-
-
-def _is_deleted(prefix: str) -> bool:
-    return not os.path.lexists(prefix + ".json")
 
 
 def restore(session: Any, saver: Any, prefix: str) -> None:
